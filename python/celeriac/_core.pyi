@@ -1,0 +1,232 @@
+"""The compiled core. Only `celeriac._bridge` may import it; `mypy.stubtest` compares this file with the binary.
+
+Times called `*_ms` with the word `due`, `expires` or `until` are wall clock, milliseconds since the Unix epoch.
+Timeouts are milliseconds. Calls that can wait release the GIL; those of `Broker`, `ResultStore`, `Hub` and `Port`
+raise the classes of `celeriac.exceptions` named in each docstring.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import final
+
+__version__: str
+
+# --- codec -------------------------------------------------------------------------------------------------------
+
+def json_dumps(value: object, /) -> bytes:
+    """`value` as Kombu's JSON dialect: ASCII, `", "` and `": "`, tagged types (docs/protocol.md).
+
+    Raises:
+        EncodeError: a value that JSON cannot hold; the text names the type.
+    """
+
+def json_loads(data: bytes | str, /) -> object:
+    """The value of a JSON text, tagged types rebuilt at any depth. Where in doubt, the standard library's answer.
+
+    Raises:
+        DecodeError: not JSON, or a tag that is not registered.
+    """
+
+def json_register(
+    kind: type, marker: str | None, encode: Callable[[object], object], decode: Callable[[object], object], /
+) -> None:
+    """Adds a tagged type, for encoding by isinstance and decoding by marker. The latest registration wins."""
+
+def json_unregister(marker: str | None, /) -> bool:
+    """Removes a type added with `json_register`."""
+
+def msgpack_dumps(value: object, /) -> bytes:
+    """As `msgpack.packb(value, use_bin_type=True)`.
+
+    Raises:
+        EncodeError
+    """
+
+def msgpack_loads(data: bytes, /) -> object:
+    """As `msgpack.unpackb(data, raw=False)`.
+
+    Raises:
+        DecodeError
+    """
+
+def compress(data: bytes, method: str, /) -> bytes:
+    """`method` is a content type or alias: zlib (called gzip), bzip2, zstd. ValueError for others."""
+
+def decompress(data: bytes, method: str, max_bytes: int, /) -> bytes:
+    """Raises DecodeError when damaged, or when the output would be longer than `max_bytes`."""
+
+def bounded_repr(value: object, max_chars: int = 1024, max_levels: int = 3) -> str:
+    """The text for `argsrepr`, `kwargsrepr` and logs; as `celery.utils.saferepr` within its documented rules."""
+
+def new_id() -> str:
+    """A random UUID4 text."""
+
+def encode_envelope(
+    headers: Mapping[str, object],
+    properties: Mapping[str, object],
+    body: bytes,
+    content_type: str,
+    content_encoding: str,
+    /,
+) -> bytes:
+    """A whole message as it stands on Redis and SQLite. `body` is put in base64; `properties["body_encoding"]` says so.
+
+    Raises:
+        EncodeError: a header or property that JSON cannot hold.
+    """
+
+@final
+class Message:
+    """A scanned message: bytes and spans; objects are made when asked for."""
+
+    @staticmethod
+    def scan(envelope: bytes, /) -> Message:
+        """Raises DecodeError if it is not a task message; the text says where and why."""
+    @property
+    def id(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def protocol(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def priority(self) -> int: ...
+    @property
+    def eta_ms(self) -> int | None: ...
+    @property
+    def expires_ms(self) -> int | None: ...
+    @property
+    def ignore_result(self) -> bool | None: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def content_encoding(self) -> str: ...
+    @property
+    def compression(self) -> str | None: ...
+    @property
+    def raw(self) -> bytes: ...
+    def headers(self) -> dict[str, object]:
+        """Every header, as sent. Protocol 1: the fields of the body, under their protocol 2 names."""
+    def properties(self) -> dict[str, object]: ...
+    def body(self) -> bytes:
+        """The body's bytes: base64 undone, still compressed and serialised."""
+    def json_payload(self) -> tuple[object, object, object]:
+        """`(args, kwargs, embed)` of an uncompressed JSON body, in one crossing. Raises DecodeError."""
+
+# --- broker ------------------------------------------------------------------------------------------------------
+
+_Publication = tuple[str, str, int, int | None, bytes]
+"""`(exchange, routing_key, priority, due_ms, envelope)`."""
+
+@final
+class Broker:
+    """The producer's and operator's side of a transport. Opens at first use; reopens by itself after a fork.
+
+    Any thread may use it. Every method raises BrokerUnavailable (not within `timeout_ms`), BrokerFull, BrokerCorrupt,
+    BrokerRefused or ImproperlyConfigured; then nothing was stored.
+    """
+
+    def __new__(cls, url: str, options: Mapping[str, object], timeout_ms: int) -> Broker: ...
+    def publish(self, exchange: str, routing_key: str, priority: int, due_ms: int | None, envelope: bytes) -> int:
+        """Stores one message. Returns how many queues got it."""
+    def publish_many(self, batch: Sequence[_Publication]) -> int:
+        """Stores all or none, in one step."""
+    def declare(self, queue: str, exchange: str, exchange_type: str, routing_key: str) -> None: ...
+    def broadcast(self, exchange: str, routing_key: str, envelope: bytes) -> None: ...
+    def purge(self, queue: str) -> int: ...
+    def depths(self) -> list[tuple[str, int, int, int]]:
+        """`(queue, ready, delayed, held)` for each queue that is declared or holds a message."""
+    def dead_list(self, limit: int, before: int | None = None) -> list[tuple[int, str, str, str, int, bytes]]:
+        """`(id, queue, reason, detail, died_ms, envelope)`, newest first."""
+    def dead_get(self, id: int) -> tuple[int, str, str, str, int, bytes] | None: ...
+    def dead_replay(self, ids: Sequence[int] | None) -> int: ...
+    def dead_purge(self, ids: Sequence[int] | None) -> int: ...
+    def close(self) -> None: ...
+
+@final
+class ResultStore:
+    """Results on SQLite or in memory. Opens at first use; reopens by itself after a fork; any thread may use it."""
+
+    def __new__(cls, url: str, options: Mapping[str, object], timeout_ms: int) -> ResultStore: ...
+    def get(self, key: str) -> bytes | None: ...
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]: ...
+    def put(self, key: str, value: bytes, expires_ms: int | None, success: bool) -> bool:
+        """False if the stored value is a success, which nothing overwrites."""
+    def delete(self, keys: Sequence[str]) -> int: ...
+    def cleanup(self) -> int: ...
+    def generation(self) -> int: ...
+    def wait_change(self, seen: int, timeout_ms: int) -> int:
+        """Waits until `generation()` is no longer `seen`, in slices that let signals through; returns it."""
+    def close(self) -> None: ...
+
+# --- hub ---------------------------------------------------------------------------------------------------------
+
+@final
+class Hub:
+    """The worker's I/O thread: fetches, holds, hands to the pool, stores results, settles. Never runs Python.
+
+    `config`: url, options, timeout_ms, node, queues (list of (name, exchange, exchange_type, routing_key)), children
+    (number of ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
+    tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost, max_crashes), accept (list of content
+    types), timezone_offset_ms (for naive dates), max_message_bytes, notify (list of notice kinds wanted).
+    """
+
+    def __new__(cls, config: Mapping[str, object]) -> Hub: ...
+    def start(self) -> None: ...
+    def port(self, child: int) -> Port: ...
+    def notices(self, timeout_ms: int) -> list[tuple[str, object]]:
+        """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`; lets signals through.
+
+        Kinds: log (level, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task, reason,
+        detail) · revoked (Message, reason) · ready · stopped.
+        """
+    def revoke(self, task_ids: Sequence[str]) -> None: ...
+    def set_consuming(self, queue: tuple[str, str, str, str], on: bool) -> None: ...
+    def stop(self, cold: bool) -> None:
+        """Warm: no more fetches, unstarted deliveries go back, running ones end. Cold: running ones go back, too."""
+    def join(self, timeout_ms: int) -> bool: ...
+    def stats(self) -> dict[str, int]: ...
+
+@final
+class Port:
+    """One child's end of the hub. Used by one thread at a time."""
+
+    def next_batch(self, timeout_ms: int) -> list[Job] | None:
+        """Jobs to run in order, `[]` after `timeout_ms`, `None` when the pool must end. Flushes what was finished."""
+    def flush(self) -> None: ...
+
+@final
+class Job:
+    """One attempt of one task."""
+
+    @property
+    def message(self) -> Message: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def redelivered(self) -> bool: ...
+    @property
+    def crashes(self) -> int: ...
+    def start(self) -> bool:
+        """False if the hub has taken it back (recall, revoke): skip it."""
+    def finish(
+        self,
+        outcome: int,
+        results: Sequence[tuple[str, bytes, int | None, bool]],
+        publish: Sequence[_Publication],
+        detail: str | None = None,
+    ) -> None:
+        """Ends it. `outcome`: one of OUTCOME_*. `results`: `(key, value, expires_ms, success)` for the hub to store."""
+    def progress(self, results: Sequence[tuple[str, bytes, int | None, bool]]) -> None:
+        """States of a task that goes on (STARTED, update_state)."""
+
+OUTCOME_SUCCESS: int
+OUTCOME_FAILURE: int
+OUTCOME_RETRY: int
+OUTCOME_IGNORE: int
+OUTCOME_REJECT: int
+OUTCOME_REQUEUE: int
+OUTCOME_UNDECODABLE: int
+"""The body cannot be decoded: to the dead-letter store, with `detail`."""
+OUTCOME_LOST: int
+"""The child that ran it died."""

@@ -1,0 +1,10 @@
+//! Celery messages to bytes and back.
+//!
+//! Imports nothing of ours; does no I/O and reads no clock. Every decoder here takes hostile input:
+//! it answers with a value or an error, never with a panic or unbounded recursion (`rust/celeriac-protocol/fuzz`).
+
+pub mod delivery;
+pub mod message;
+
+pub use delivery::{Delivery, DeliveryTag, End, Publication, ResultWrite, Settlement};
+pub use message::{BodyEncoding, Head, Malformed, Message, Span, Text};

@@ -1,0 +1,244 @@
+//! What every transport offers, and how it fails.
+//!
+//! - [`Producer`] blocks, owns no thread, and may be used from any thread and, after a fork, from the child.
+//! - [`Consumer`] is an actor: [`Consumer::submit`] never blocks; what happens comes back as an [`Event`].
+//! - [`Results`] is a result store that the hub can write to in the same step as a settlement.
+//!
+//! Credit: a [`Cycle`] says how many deliveries the hub can take *in all from now on* (`credit`). The transport hands
+//! over that many, at once or as they arrive, and waits for the next cycle when they are used up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use celeriac_protocol::{Delivery, DeliveryTag, End, Publication, ResultWrite};
+
+/// Everything that the hub wants from the broker in one go; as far as the broker allows, one write.
+#[derive(Debug, Default)]
+pub struct Cycle {
+    /// Returned with the event that answers it.
+    pub id: u64,
+    /// Deliveries that have ended, each in one step with its results and continuations.
+    pub ends: Vec<End>,
+    /// States of tasks that have not ended (STARTED, progress).
+    pub results: Vec<ResultWrite>,
+    /// Deliveries that the hub may still be given. Replaces the credit of earlier cycles.
+    pub credit: usize,
+}
+
+/// What a consumer reports.
+#[derive(Debug)]
+pub enum Event {
+    /// Cycle `id` is stored. `lost` had been taken from this worker before (lease ran out): their ends were refused.
+    Cycled {
+        /// The cycle.
+        id: u64,
+        /// Tags whose end was refused.
+        lost: Vec<DeliveryTag>,
+    },
+    /// Nothing of the cycle was done; submit it again when the transport is up. `retry` is false if it never can be.
+    Failed {
+        /// The cycle, whole.
+        cycle: Cycle,
+        /// Why.
+        error: TransportError,
+    },
+    /// Messages handed to this worker, against its credit.
+    Deliveries(Vec<Delivery>),
+    /// Leases of these deliveries ran out and somebody else has them: their results must be refused.
+    Lost(Vec<DeliveryTag>),
+    /// A message from a fanout exchange that this worker subscribed to.
+    Broadcast {
+        /// Exchange it came through.
+        exchange: Arc<str>,
+        /// Its routing key.
+        routing_key: Arc<str>,
+        /// The envelope.
+        payload: Bytes,
+    },
+    /// The broker cannot be reached; the transport tries again by itself and says [`Event::Up`].
+    Down(TransportError),
+    /// The broker is there (again). Deliveries of before a [`Event::Down`] that are still held stay valid unless
+    /// [`Event::Lost`] names them.
+    Up,
+    /// Messages that are worth a line in the log.
+    Notice(String),
+    /// The consumer has stopped; no event follows.
+    Stopped,
+}
+
+/// Where a consumer's events go. Called on the transport's thread; must not block.
+pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// A queue and how messages get into it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct QueueSpec {
+    /// Name.
+    pub name: String,
+    /// Exchange it is bound to; empty for the default exchange only.
+    pub exchange: String,
+    /// `direct`, `topic` or `fanout`.
+    pub exchange_type: String,
+    /// Key of the binding.
+    pub routing_key: String,
+}
+
+/// The worker's side of a transport.
+pub trait Consumer: Send {
+    /// Begins to consume `queues`; events go to `sink`. Called once.
+    ///
+    /// # Errors
+    /// The transport cannot ever work (bad URL, unusable file). A broker that is merely away is [`Event::Down`].
+    fn start(&mut self, queues: Vec<QueueSpec>, sink: EventSink) -> Result<(), TransportError>;
+
+    /// Hands over a cycle. Never blocks. Answered by exactly one [`Event::Cycled`] or [`Event::Failed`].
+    fn submit(&self, cycle: Cycle);
+
+    /// Consumes one more queue, or stops consuming one (what is held of it stays held).
+    fn set_consuming(&self, queue: QueueSpec, on: bool);
+
+    /// Stops handing over, stores what was submitted, then says [`Event::Stopped`]. Held deliveries that were not
+    /// settled go back to their queues at once. May be called twice.
+    fn stop(&self);
+
+    /// Waits until it has stopped.
+    fn join(&mut self);
+}
+
+/// A message in the dead-letter store.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    /// Its number in the store.
+    pub id: i64,
+    /// Queue it was taken from.
+    pub queue: String,
+    /// One word (`celeriac_protocol::delivery::reasons`).
+    pub reason: String,
+    /// A sentence.
+    pub detail: String,
+    /// When it was put here, wall clock, ms since the epoch.
+    pub died_ms: i64,
+    /// The bytes as they came.
+    pub payload: Bytes,
+}
+
+/// What waits in a queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Name.
+    pub name: String,
+    /// Ready to be taken.
+    pub ready: u64,
+    /// Waiting for their time.
+    pub delayed: u64,
+    /// Held by workers.
+    pub held: u64,
+}
+
+/// The producer's and the operator's side of a transport. Blocks up to the deadline given to its constructor.
+pub trait Producer: Send + Sync {
+    /// Stores all of them or none. Returns how many queues got a message (0: no binding matched).
+    ///
+    /// # Errors
+    /// [`TransportError`]; nothing was stored.
+    fn publish(&self, batch: &[Publication]) -> Result<usize, TransportError>;
+    /// Creates the queue, its exchange and the binding, if they do not exist.
+    ///
+    /// # Errors
+    /// [`TransportError`], also when the exchange exists with another type.
+    fn declare(&self, queue: &QueueSpec) -> Result<(), TransportError>;
+    /// Publishes to a fanout exchange: whoever listens now gets it, nobody later.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn broadcast(&self, exchange: &str, routing_key: &str, payload: &[u8]) -> Result<(), TransportError>;
+    /// Deletes what is ready or delayed in a queue; returns how many. Held messages stay.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn purge(&self, queue: &str) -> Result<u64, TransportError>;
+    /// Every queue that is declared or holds a message.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn depths(&self) -> Result<Vec<QueueDepth>, TransportError>;
+    /// Dead letters, newest first, at most `limit`, with ids below `before` if given.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn dead_list(&self, limit: usize, before: Option<i64>) -> Result<Vec<DeadLetter>, TransportError>;
+    /// One dead letter.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn dead_get(&self, id: i64) -> Result<Option<DeadLetter>, TransportError>;
+    /// Puts dead letters back into their queues (`None`: all), crash count reset; returns how many.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn dead_replay(&self, ids: Option<&[i64]>) -> Result<u64, TransportError>;
+    /// Deletes dead letters (`None`: all); returns how many.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn dead_purge(&self, ids: Option<&[i64]>) -> Result<u64, TransportError>;
+}
+
+/// A store of results. Values are opaque here.
+pub trait Results: Send + Sync {
+    /// The values under `keys`, in their order; expired ones are `None`.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn get(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, TransportError>;
+    /// Stores in order; a key whose stored value is a success is left alone. Returns how many were stored.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn put(&self, writes: &[ResultWrite]) -> Result<usize, TransportError>;
+    /// Deletes; returns how many there were.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn delete(&self, keys: &[&str]) -> Result<usize, TransportError>;
+    /// Drops what has expired; returns how many.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn cleanup(&self) -> Result<u64, TransportError>;
+    /// A number that grows whenever results may have changed; remember it *before* a [`Results::get`].
+    fn generation(&self) -> u64;
+    /// Waits until the generation is no longer `seen`, or the time is up. Usable from many threads at once.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn wait_change(&self, seen: u64, timeout: Duration) -> Result<u64, TransportError>;
+}
+
+/// How a transport fails. Each says what failed, with which value, and what to do; no passwords.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransportError {
+    /// The URL or an option cannot be used. Trying again is no use.
+    #[error("{0}")]
+    Config(String),
+    /// The broker cannot be reached, or did not answer in time. Trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The store is damaged, or of a version that this program must not touch.
+    #[error("{0}")]
+    Corrupt(String),
+    /// No room: disk full, quota, memory limit of the broker.
+    #[error("{0}")]
+    Full(String),
+    /// The request itself cannot be carried out (message too large, exchange of another type).
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl TransportError {
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
+    }
+}

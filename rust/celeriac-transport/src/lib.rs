@@ -1,0 +1,7 @@
+//! Brokers behind one small contract.
+//!
+//! [`contract`] has the two sides: [`contract::Producer`], which blocks and survives forks, and
+//! [`contract::Consumer`], which answers the hub through events. `sqlite` is the embedded broker, with `memory://` as
+//! the same store without a file.
+
+pub mod contract;
