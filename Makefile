@@ -1,5 +1,122 @@
-.PHONY: build
-PY ?= .venv/bin/python
+# Every command that a person, a hook or CI runs. `make` alone lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-build: ## Compile the core into python/celeriac
-	. .venv/bin/activate && maturin develop --release --quiet
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PYTEST := $(PY) -m pytest
+DEMO_DIR ?=
+BENCH_ARGS ?=
+
+.PHONY: help setup build fmt lint typecheck stubtest test test-all test-rust test-unit test-contract test-compat \
+	test-integration test-stress bench bench-rust bench-boundary bench-system bench-report demo docs wheel venvs clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+
+# --- set-up and build --------------------------------------------------------------------------------------------
+
+setup: $(VENV)/.ready ## Create .venv with the development tools (needs python3, rust, make)
+
+$(VENV)/.ready: pyproject.toml .ci/venv
+	bash .ci/venv $(VENV) $(PYTHON)
+	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --disable-pip-version-check --group dev
+	touch $@
+
+build: $(VENV)/.ready ## Compile the core into python/celeriac (release)
+	. $(VENV)/bin/activate && maturin develop --release --quiet
+
+wheel: $(VENV)/.ready ## Build an abi3 wheel into dist/
+	$(PY) -m maturin build --profile dist --out dist
+
+venvs: .venvs/celery/.ready ## Create the virtual environments of real Celery (differential tests)
+
+.venvs/celery/.ready: .ci/venv .ci/celery.txt
+	bash .ci/venv .venvs/celery $(PYTHON)
+	.venvs/celery/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/celery.txt
+	touch $@
+
+.venvs/huey/.ready: .ci/venv
+	bash .ci/venv .venvs/huey $(PYTHON)
+	.venvs/huey/bin/python -m pip install --quiet --disable-pip-version-check 'huey>=2.5'
+	touch $@
+
+# --- checks ------------------------------------------------------------------------------------------------------
+
+fmt: $(VENV)/.ready ## Format Rust and Python, and fix what can be fixed safely
+	cargo fmt --all
+	$(PY) -m ruff check --fix --quiet || true
+	$(PY) -m ruff format --quiet
+
+lint: $(VENV)/.ready ## ruff, rustfmt --check, clippy with warnings as errors
+	$(PY) -m ruff check --quiet
+	cargo fmt --all --check
+	PYO3_PYTHON=$(abspath $(PY)) cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+typecheck: $(VENV)/.ready ## mypy, strict for the package
+	$(PY) -m mypy
+
+stubtest: $(VENV)/.ready ## Compare _core.pyi with the compiled module
+	MYPYPATH=python $(PY) -m mypy.stubtest celeriac._core --allowlist .ci/stubtest-allow.txt
+
+# --- tests -------------------------------------------------------------------------------------------------------
+
+test: build venvs lint typecheck stubtest test-rust ## Everything CI runs: build, all checks, all tests (about 8 minutes)
+	$(PYTEST) tests
+
+test-all: test bench-boundary ## `test`, and the border's benches once
+
+test-rust: $(VENV)/.ready ## Unit, property and doc tests of the Rust crates
+	if command -v cargo-nextest >/dev/null; then \
+		PYO3_PYTHON=$(abspath $(PY)) cargo nextest run --workspace --no-tests=pass --status-level fail --final-status-level fail; \
+	else \
+		PYO3_PYTHON=$(abspath $(PY)) cargo test --workspace --quiet --lib --bins --tests; \
+	fi
+	PYO3_PYTHON=$(abspath $(PY)) cargo test --workspace --quiet --doc
+
+test-unit: ## Python unit tests: no server, no subprocess
+	$(PYTEST) tests/unit
+
+test-contract: ## One suite a seam, over every transport, backend and pool
+	$(PYTEST) tests/contract
+
+test-compat: venvs ## Golden messages and a real Celery at the other end
+	$(PYTEST) tests/compat
+
+test-integration: ## Real worker processes, the command line, the examples
+	$(PYTEST) tests/integration tests/typing
+
+test-stress: ## SIGKILL, SIGSTOP, full disks, races (bounded)
+	$(PYTEST) tests/stress
+
+# --- benches -----------------------------------------------------------------------------------------------------
+
+bench: build bench-rust bench-boundary bench-system bench-report ## All benches; writes benches/results and docs/performance.md
+
+bench-rust: ## Criterion benches of the crates
+	cargo bench --workspace --quiet
+
+bench-boundary: ## Cost of each core call as Python sees it
+	$(PY) -m benches.boundary
+
+bench-system: .venvs/huey/.ready ## Whole runs, beside peers
+	$(PY) -m benches.system $(BENCH_ARGS)
+
+bench-report: ## Rewrite docs/performance.md from benches/results
+	$(PY) -m benches.report
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+demo: build ## Index the text files of DEMO_DIR (default: this repository) through a worker
+	$(PY) -m examples.indexer $(if $(DEMO_DIR),"$(DEMO_DIR)")
+
+docs: $(VENV)/.ready ## Generate the reference pages and check every link
+	$(PY) -m docs.build
+
+clean: ## Delete build products (not the virtual environments)
+	cargo clean
+	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .benchmarks python/celeriac/_core*.so

@@ -1,0 +1,1 @@
+"""What tests and benches share: worker processes, journals, applications, temporary brokers."""
