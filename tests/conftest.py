@@ -1,0 +1,61 @@
+"""Fixtures for all suites: a temporary embedded broker, workers that are always reaped, a journal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.journal import Journal
+
+if TYPE_CHECKING:
+    from celeriac import Celery
+    from tests.support.worker import Worker
+
+# Settings of the person at the desk must not reach the tests.
+for _name in [name for name in os.environ if name.startswith(("CELERY", "CELERIAC"))]:
+    del os.environ[_name]
+
+
+@pytest.fixture
+def broker_url(tmp_path: Path) -> str:
+    """The URL of an embedded broker of this test's own."""
+    return f"sqlite:///{tmp_path / 'queue.db'}"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.txt")
+
+
+@pytest.fixture
+def app(broker_url: str) -> Iterator[Celery]:
+    """The test application as a producer in this process, results in the same file."""
+    from tests.support.apps.tasks import build
+
+    made = build(broker_url, broker_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start_worker(broker_url: str, tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """`start_worker(**options of Worker.start)`; every one is killed and reaped at the end of the test."""
+    from tests.support.worker import Worker
+
+    started: list[Worker] = []
+
+    def start(broker: str = broker_url, **options: Any) -> Worker:
+        options.setdefault("folder", tmp_path)
+        options.setdefault("backend", broker)
+        options.setdefault("name", f"worker{len(started)}")
+        worker = Worker.start(broker, **options)
+        started.append(worker)
+        return worker
+
+    yield start
+    for worker in started:
+        worker.reap()

@@ -1,0 +1,125 @@
+"""The tasks of the test application. Tests call `build` for their own side, workers import `main`.
+
+No `from __future__ import annotations`: task signatures are looked at.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from celeriac import Celery
+from celeriac.exceptions import Ignore, Reject
+from tests.support.journal import note
+
+
+class Unhappy(Exception):
+    """Cannot be shown: `str` and `repr` fail."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text for you")
+
+    __repr__ = __str__
+
+
+class Heavy(Exception):
+    """Carries an argument that no serializer takes."""
+
+
+def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | None = None) -> Celery:
+    """An application on `broker` with the tasks below registered under `t.<name>`."""
+    app = Celery("t", broker=broker, backend=backend, set_as_current=False)
+    app.conf.update(conf or {})
+
+    @app.task(name="t.add")
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    @app.task(name="t.echo")
+    def echo(value: object) -> object:
+        return value
+
+    @app.task(name="t.noop")
+    def noop() -> None:
+        return None
+
+    @app.task(name="t.note")
+    def note_line(journal: str, line: str) -> str:
+        note(journal, line)
+        return line
+
+    @app.task(name="t.note_late", acks_late=True, reject_on_worker_lost=True)
+    def note_late(journal: str, line: str, seconds: float = 0.0) -> str:
+        if seconds:
+            time.sleep(seconds)
+        note(journal, line)
+        return line
+
+    @app.task(name="t.start_then_end", acks_late=True, reject_on_worker_lost=True)
+    def start_then_end(journal: str, line: str, gate: str) -> str:
+        """Notes its start, waits until the file `gate` exists, notes its end."""
+        note(journal, f"start {line}")
+        deadline = time.monotonic() + 40
+        while not os.path.exists(gate) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        note(journal, f"end {line}")
+        return line
+
+    @app.task(name="t.fail")
+    def fail(text: str) -> None:
+        raise ValueError(text)
+
+    @app.task(name="t.fail_unhappy")
+    def fail_unhappy() -> None:
+        raise Unhappy
+
+    @app.task(name="t.fail_heavy")
+    def fail_heavy() -> None:
+        raise Heavy(object(), lambda: None)
+
+    @app.task(name="t.return_unserialisable")
+    def return_unserialisable() -> object:
+        return object()
+
+    @app.task(name="t.exit")
+    def leave(status: int = 3) -> None:
+        sys.exit(status)
+
+    @app.task(name="t.interrupt")
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    @app.task(name="t.deep")
+    def deep() -> object:
+        value: list[object] = []
+        for _ in range(100_000):
+            value = [value]
+        return value
+
+    @app.task(name="t.recurse")
+    def recurse() -> None:
+        recurse()
+
+    @app.task(name="t.die", acks_late=True, reject_on_worker_lost=True)
+    def die(journal: str, line: str) -> None:
+        """Kills the process that runs it."""
+        note(journal, line)
+        os.kill(os.getpid(), 9)
+
+    @app.task(name="t.reject", acks_late=True)
+    def reject(requeue: bool = False) -> None:
+        raise Reject("not for me", requeue=requeue)
+
+    @app.task(name="t.ignore")
+    def ignore() -> None:
+        raise Ignore
+
+    @app.task(name="t.retry", bind=True, max_retries=3, acks_late=True)
+    def retry(self: Any, journal: str, line: str, times: int, countdown: float = 0.0) -> int:
+        note(journal, f"{line} {self.request.retries}")
+        if self.request.retries < times:
+            raise self.retry(countdown=countdown)
+        return int(self.request.retries)
+
+    return app
