@@ -178,7 +178,7 @@ class Hub:
         """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`; lets signals through.
 
         Kinds: log (level, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task, reason,
-        detail) · revoked (Message, reason) · ready · stopped.
+        detail) · revoked (Message, reason) · broadcast (exchange, routing_key, envelope) · ready · stopped (None, or text why).
         """
     def revoke(self, task_ids: Sequence[str]) -> None: ...
     def set_consuming(self, queue: tuple[str, str, str, str], on: bool) -> None: ...
@@ -192,8 +192,12 @@ class Port:
     """One child's end of the hub. Used by one thread at a time."""
 
     def next_batch(self, timeout_ms: int) -> list[Job] | None:
-        """Jobs to run in order, `[]` after `timeout_ms`, `None` when the pool must end. Flushes what was finished."""
-    def flush(self) -> None: ...
+        """Jobs to run in order, `[]` after `timeout_ms`, `None` when the pool must end. Flushes what was finished.
+
+        On the main thread it waits in slices and runs signal handlers between them.
+        """
+    def flush(self) -> None:
+        """Shows the hub what was finished. `next_batch`, the end of a batch and a millisecond's age do it by themselves."""
 
 @final
 class Job:
@@ -207,8 +211,19 @@ class Job:
     def redelivered(self) -> bool: ...
     @property
     def crashes(self) -> int: ...
+    @property
+    def verdict(self) -> str | None:
+        """None: run it. Else it must not run: store its end as `results` of `finish(OUTCOME_IGNORE, ...)`, without `start`.
+
+        unknown: FAILURE NotRegistered · expired, revoked: REVOKED with TaskRevokedError(verdict) · crashed:
+        FAILURE WorkerLostError (it took down `task_max_crashes` processes). Whatever the outcome, the hub settles by the
+        verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
+        """
     def start(self) -> bool:
-        """False if the hub has taken it back (recall, revoke): skip it."""
+        """Marks it as running; early acknowledgement counts from here. Call it once the body is decoded.
+
+        False if the hub has taken it back (recall, cold stop): skip it and do not finish it.
+        """
     def finish(
         self,
         outcome: int,

@@ -4,8 +4,10 @@
 //! - [`Consumer`] is an actor: [`Consumer::submit`] never blocks; what happens comes back as an [`Event`].
 //! - [`Results`] is a result store that the hub can write to in the same step as a settlement.
 //!
-//! Credit: a [`Cycle`] says how many deliveries the hub can take *in all from now on* (`credit`). The transport hands
-//! over that many, at once or as they arrive, and waits for the next cycle when they are used up.
+//! Credit: a [`Cycle`] says how many deliveries the hub may have been given in all since the start (`credit_total`). The
+//! transport hands over until its own count reaches it, at once or as messages arrive, and then waits for a cycle that
+//! raises it. A running total, because deliveries under way when the hub decides are then counted already; a number
+//! "from now on" would let the hub be given more than its prefetch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +20,16 @@ use celeriac_protocol::{Delivery, DeliveryTag, End, Publication, ResultWrite};
 pub struct Cycle {
     /// Returned with the event that answers it.
     pub id: u64,
-    /// Deliveries that have ended, each in one step with its results and continuations.
+    /// Deliveries that have ended, each in one step with its results and continuations; carried out in this order.
     pub ends: Vec<End>,
-    /// States of tasks that have not ended (STARTED, progress).
+    /// States that belong to no open delivery: STARTED and progress, and the end of tasks that were acked early. Stored
+    /// in order, before those of `ends`.
     pub results: Vec<ResultWrite>,
-    /// Deliveries that the hub may still be given. Replaces the credit of earlier cycles.
-    pub credit: usize,
+    /// Continuations of tasks that were acked early: their delivery is settled, so no [`End`] can carry them.
+    pub publish: Vec<Publication>,
+    /// Deliveries that this consumer may have handed over in all since its start. Replaces the value of earlier cycles;
+    /// at or below what was handed over it means none.
+    pub credit_total: u64,
 }
 
 /// What a consumer reports.
