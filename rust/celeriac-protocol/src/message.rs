@@ -5,6 +5,8 @@
 
 use bytes::Bytes;
 
+use crate::scan;
+
 /// A message and what its scan found.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -100,7 +102,8 @@ impl Message {
     /// Scans an envelope as it is stored on Redis and SQLite. Never fails: see [`Message::head`].
     #[must_use]
     pub fn scan(raw: Bytes) -> Self {
-        Self { raw, head: Err(Malformed { reason: String::new(), at: 0 }) }
+        let head = scan::scan(&raw);
+        Self { raw, head }
     }
 
     /// The text that `text` names in this message.
@@ -110,5 +113,16 @@ impl Message {
             Text::Span(span) => std::str::from_utf8(&self.raw[span.start as usize..span.end as usize]).unwrap_or(""),
             Text::Owned(owned) => owned,
         }
+    }
+
+    /// The body's bytes, base64 undone, still compressed and serialised.
+    ///
+    /// # Errors
+    /// If the scan failed, or the body is not base64 although it says so.
+    pub fn body(&self) -> Result<Vec<u8>, Malformed> {
+        let head = self.head.as_ref().map_err(Clone::clone)?;
+        let at = head.body.start as usize;
+        let text = std::str::from_utf8(&self.raw).map_err(|error| Malformed { reason: error.to_string(), at })?;
+        scan::decode_body(head, text).map_err(|reason| Malformed { reason, at })
     }
 }

@@ -1,0 +1,469 @@
+//! One pass over an envelope: finds the parts that the worker's main process decides by, checks the grammar of the rest.
+//!
+//! Tolerant where a Celery worker is tolerant, and where one would crash or lose the message there is a clear
+//! [`Malformed`] instead. A duplicate key counts with its last value, as for every JSON reader in Python.
+
+use crate::json::{JsonError, Lexer, Number, Problem, Str, unescape};
+use crate::message::{BodyEncoding, Head, Malformed, Span, Text};
+use crate::{base64, compression, dates};
+
+/// Longest protocol 1 body that a scan decompresses, in bytes.
+const MAX_PROTOCOL_1_BYTES: usize = 16 << 20;
+
+/// A member of an object, taken but not yet judged.
+#[derive(Debug, Clone, Copy, Default)]
+enum Value<'a> {
+    #[default]
+    Missing,
+    Null,
+    Bool(bool),
+    Number(f64, usize),
+    /// Content and where it starts.
+    Str(Str<'a>, usize),
+    /// An object or array: its first byte and one past its last.
+    Container(usize, usize),
+}
+
+impl Value<'_> {
+    fn at(&self) -> usize {
+        match self {
+            Self::Number(_, at) | Self::Str(_, at) | Self::Container(at, _) => *at,
+            Self::Missing | Self::Null | Self::Bool(_) => 0,
+        }
+    }
+}
+
+/// The members of headers, or of a protocol 1 body, that matter here.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    task: Value<'a>,
+    id: Value<'a>,
+    eta: Value<'a>,
+    expires: Value<'a>,
+    retries: Value<'a>,
+    timelimit: Value<'a>,
+    ignore_result: Value<'a>,
+    compression: Value<'a>,
+    redelivered: Value<'a>,
+}
+
+/// The members of properties that matter here.
+#[derive(Debug, Default)]
+struct Properties<'a> {
+    priority: Value<'a>,
+    body_encoding: Value<'a>,
+    redelivered: Value<'a>,
+}
+
+/// The members of the envelope.
+#[derive(Debug, Default)]
+struct Envelope<'a> {
+    body: Value<'a>,
+    content_type: Value<'a>,
+    content_encoding: Value<'a>,
+    headers: Value<'a>,
+    fields: Fields<'a>,
+    properties_at: Value<'a>,
+    properties: Properties<'a>,
+}
+
+/// Scans an envelope.
+pub(crate) fn scan(raw: &[u8]) -> Result<Head, Malformed> {
+    if u32::try_from(raw.len()).is_err() {
+        return Err(malformed("a message is shorter than 4 GiB", 0));
+    }
+    let text = std::str::from_utf8(raw).map_err(|error| malformed("a message is UTF-8 text", error.valid_up_to()))?;
+    let envelope = envelope(text).map_err(|error| malformed(&format!("not JSON: {}", error.problem), error.at))?;
+    finish(text, &envelope)
+}
+
+fn envelope(text: &str) -> Result<Envelope<'_>, JsonError> {
+    let mut lexer = Lexer::new(text);
+    let mut found = Envelope::default();
+    if lexer.peek() != Some(b'{') {
+        return Err(lexer.error(Problem::Expected("an object")));
+    }
+    object(&mut lexer, |key, lexer| {
+        match key {
+            "body" => found.body = value(lexer)?,
+            "content-type" => found.content_type = value(lexer)?,
+            "content-encoding" => found.content_encoding = value(lexer)?,
+            "headers" => {
+                found.fields = Fields::default();
+                found.headers = members(lexer, |key, lexer| field(&mut found.fields, key, lexer))?;
+            }
+            "properties" => {
+                found.properties = Properties::default();
+                found.properties_at = members(lexer, |key, lexer| property(&mut found.properties, key, lexer))?;
+            }
+            _ => lexer.skip_value()?,
+        }
+        Ok(())
+    })?;
+    lexer.end()?;
+    Ok(found)
+}
+
+fn field<'a>(fields: &mut Fields<'a>, key: &str, lexer: &mut Lexer<'a>) -> Result<(), JsonError> {
+    let place = match key {
+        "task" => &mut fields.task,
+        "id" => &mut fields.id,
+        "eta" => &mut fields.eta,
+        "expires" => &mut fields.expires,
+        "retries" => &mut fields.retries,
+        "timelimit" => &mut fields.timelimit,
+        "ignore_result" => &mut fields.ignore_result,
+        "compression" => &mut fields.compression,
+        "redelivered" => &mut fields.redelivered,
+        _ => return lexer.skip_value(),
+    };
+    *place = value(lexer)?;
+    Ok(())
+}
+
+fn property<'a>(properties: &mut Properties<'a>, key: &str, lexer: &mut Lexer<'a>) -> Result<(), JsonError> {
+    match key {
+        "priority" => properties.priority = value(lexer)?,
+        "body_encoding" => properties.body_encoding = value(lexer)?,
+        "delivery_info" => {
+            properties.redelivered = Value::Missing;
+            members(lexer, |key, lexer| {
+                if key == "redelivered" {
+                    properties.redelivered = value(lexer)?;
+                    return Ok(());
+                }
+                lexer.skip_value()
+            })?;
+        }
+        _ => lexer.skip_value()?,
+    }
+    Ok(())
+}
+
+/// Takes an object, calling `member` at each value; takes and reports anything else as it is.
+fn members<'a>(
+    lexer: &mut Lexer<'a>,
+    member: impl FnMut(&str, &mut Lexer<'a>) -> Result<(), JsonError>,
+) -> Result<Value<'a>, JsonError> {
+    if lexer.peek() != Some(b'{') {
+        return value(lexer);
+    }
+    let start = lexer.at();
+    object(lexer, member)?;
+    Ok(Value::Container(start, lexer.at()))
+}
+
+/// Takes the object that starts here.
+fn object<'a>(
+    lexer: &mut Lexer<'a>,
+    mut member: impl FnMut(&str, &mut Lexer<'a>) -> Result<(), JsonError>,
+) -> Result<(), JsonError> {
+    lexer.advance();
+    if lexer.take(b'}') {
+        return Ok(());
+    }
+    loop {
+        let key = lexer.string()?;
+        lexer.expect(b':', "':'")?;
+        match key {
+            Str::Plain(key) => member(key, lexer)?,
+            Str::Escaped(content) => {
+                let mut key = String::new();
+                // A key of half characters is none of ours.
+                let known = unescape(content, &mut key).is_ok();
+                member(if known { &key } else { "" }, lexer)?;
+            }
+        }
+        if !lexer.take(b',') {
+            return lexer.expect(b'}', "',' or '}'");
+        }
+    }
+}
+
+#[inline]
+fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Value<'a>, JsonError> {
+    let next = lexer.peek();
+    let at = lexer.at();
+    Ok(match next {
+        Some(b'"') => Value::Str(lexer.string()?, at + 1),
+        Some(b'n') => lexer.literal(b"null").map(|()| Value::Null)?,
+        Some(b't') => lexer.literal(b"true").map(|()| Value::Bool(true))?,
+        Some(b'f') => lexer.literal(b"false").map(|()| Value::Bool(false))?,
+        Some(b'-' | b'0'..=b'9') => Value::Number(number(lexer)?, at),
+        Some(b'{' | b'[') => {
+            lexer.skip_value()?;
+            Value::Container(at, lexer.at())
+        }
+        _ => {
+            lexer.skip_value()?;
+            Value::Number(f64::NAN, at)
+        }
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and seconds: far from the loss, and clamped by the users")]
+fn number(lexer: &mut Lexer<'_>) -> Result<f64, JsonError> {
+    Ok(match lexer.number()? {
+        Number::Int(value) => value as f64,
+        Number::Big(digits) => digits.parse().unwrap_or(f64::NAN),
+        Number::Float(value) => value,
+    })
+}
+
+fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malformed> {
+    let Value::Str(body, body_at) = envelope.body else {
+        return Err(malformed("member 'body' must be text", envelope.body.at()));
+    };
+    let (Str::Plain(body_text) | Str::Escaped(body_text)) = body;
+    if body_text.is_empty() {
+        return Err(malformed("member 'body' is empty", body_at));
+    }
+    let body_escaped = matches!(body, Str::Escaped(_));
+    let body_encoding = match envelope.properties.body_encoding {
+        Value::Missing | Value::Null => BodyEncoding::Utf8,
+        Value::Str(Str::Plain("base64"), _) => BodyEncoding::Base64,
+        Value::Str(Str::Plain("utf-8"), _) => BodyEncoding::Utf8,
+        other => return Err(malformed("property 'body_encoding' must be 'base64' or 'utf-8'", other.at())),
+    };
+    let content_type = match envelope.content_type {
+        Value::Missing | Value::Null => return Err(malformed("member 'content-type' is missing", 0)),
+        given => text_of(given, "member 'content-type'", false)?,
+    };
+    let content_encoding = match envelope.content_encoding {
+        Value::Missing | Value::Null => Text::Owned("utf-8".into()),
+        given => text_of(given, "member 'content-encoding'", false)?,
+    };
+    let compression = match envelope.fields.compression {
+        Value::Missing | Value::Null => None,
+        given => Some(text_of(given, "header 'compression'", false)?),
+    };
+    let mut head = Head {
+        protocol: 2,
+        id: Text::Span(Span::default()),
+        task: Text::Span(Span::default()),
+        eta_ms: None,
+        expires_ms: None,
+        naive_dates: false,
+        retries: 0,
+        time_limit: None,
+        soft_time_limit: None,
+        ignore_result: None,
+        priority: priority(envelope.properties.priority),
+        redelivered: is_true(envelope.fields.redelivered) || is_true(envelope.properties.redelivered),
+        content_type,
+        content_encoding,
+        compression,
+        headers: object_span(envelope.headers, text),
+        properties: object_span(envelope.properties_at, text),
+        body: Span { start: short(body_at), end: short(body_at + body_text.len()) },
+        body_escaped,
+        body_encoding,
+    };
+    if matches!(envelope.fields.task, Value::Missing) {
+        protocol_1(&mut head, text)?;
+    } else {
+        apply(&mut head, &envelope.fields, text, false)?;
+    }
+    Ok(head)
+}
+
+/// Fills `head` from the fields of a protocol 1 body.
+#[cold]
+fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
+    let at = head.body.start as usize;
+    let none = || malformed("there is no header 'task', and the body is not that of a protocol 1 message", at);
+    let json = resolve(&head.content_type, envelope) == "application/json";
+    if !json {
+        return Err(malformed(
+            "there is no header 'task', and a protocol 1 body can be read only if its type is application/json",
+            at,
+        ));
+    }
+    let mut body = decode_body(head, envelope).map_err(|reason| malformed(&reason, at))?;
+    if let Some(method) = &head.compression {
+        body = compression::decompress(&body, resolve(method, envelope), MAX_PROTOCOL_1_BYTES)
+            .map_err(|error| malformed(&format!("body: {error}"), at))?;
+    }
+    let body = std::str::from_utf8(&body).map_err(|_| none())?;
+    let mut lexer = Lexer::new(body);
+    let mut fields = Fields::default();
+    if lexer.peek() != Some(b'{') {
+        return Err(none());
+    }
+    object(&mut lexer, |key, lexer| field(&mut fields, key, lexer)).and_then(|()| lexer.end()).map_err(|error| {
+        malformed(&format!("protocol 1 body is not JSON: {} at its byte {}", error.problem, error.at), at)
+    })?;
+    if matches!(fields.task, Value::Missing) {
+        return Err(none());
+    }
+    head.protocol = 1;
+    head.redelivered |= is_true(fields.redelivered);
+    apply(head, &fields, body, true).map_err(|error| Malformed { at, ..error })
+}
+
+/// Judges the fields and puts them into `head`. `owned`: `text` is not the envelope, so texts are copied out of it.
+fn apply(head: &mut Head, fields: &Fields<'_>, text: &str, owned: bool) -> Result<(), Malformed> {
+    head.task = text_of(fields.task, "header 'task'", owned)?;
+    head.id = match fields.id {
+        Value::Missing => return Err(malformed("header 'id' is missing", 0)),
+        given => text_of(given, "header 'id'", owned)?,
+    };
+    let (eta_ms, eta_naive) = date(fields.eta, text, "eta")?;
+    let (expires_ms, expires_naive) = date(fields.expires, text, "expires")?;
+    head.eta_ms = eta_ms;
+    head.expires_ms = expires_ms;
+    head.naive_dates = eta_naive || expires_naive;
+    head.retries = retries(fields.retries);
+    (head.time_limit, head.soft_time_limit) = limits(fields.timelimit, text)?;
+    head.ignore_result = match fields.ignore_result {
+        Value::Bool(given) => Some(given),
+        _ => None,
+    };
+    Ok(())
+}
+
+fn text_of(value: Value<'_>, name: &str, owned: bool) -> Result<Text, Malformed> {
+    match value {
+        Value::Str(Str::Plain(""), at) => Err(malformed(&format!("{name} is empty"), at)),
+        Value::Str(Str::Plain(text), _) if owned => Ok(Text::Owned(text.into())),
+        Value::Str(Str::Plain(text), at) => Ok(Text::Span(Span { start: short(at), end: short(at + text.len()) })),
+        Value::Str(Str::Escaped(content), at) => {
+            let mut text = String::new();
+            unescape(content, &mut text)
+                .map_err(|error| malformed(&format!("{name}: {}", error.problem), at + error.at))?;
+            Ok(Text::Owned(text.into()))
+        }
+        other => Err(malformed(&format!("{name} must be text"), other.at())),
+    }
+}
+
+fn date(value: Value<'_>, text: &str, name: &str) -> Result<(Option<i64>, bool), Malformed> {
+    let unreadable = || malformed(&format!("header '{name}' is not a date in ISO 8601 form"), value.at());
+    let given: Str<'_> = match value {
+        Value::Missing | Value::Null => return Ok((None, false)),
+        Value::Str(given, _) => given,
+        // A datetime that the sender left to the serializer: {"__type__": "datetime", "__value__": text}.
+        Value::Container(start, end) => tagged_datetime(&text[start..end]).ok_or_else(unreadable)?,
+        Value::Bool(_) | Value::Number(..) => return Err(unreadable()),
+    };
+    let parsed = match given {
+        Str::Plain(given) => dates::parse(given),
+        Str::Escaped(content) => {
+            let mut given = String::new();
+            unescape(content, &mut given).ok().and_then(|()| dates::parse(&given))
+        }
+    };
+    let date = parsed.ok_or_else(unreadable)?;
+    Ok((Some(date.unix_ms), date.naive))
+}
+
+fn tagged_datetime(text: &str) -> Option<Str<'_>> {
+    let mut lexer = Lexer::new(text);
+    let mut tag = Value::Missing;
+    let mut given = Value::Missing;
+    members(&mut lexer, |key, lexer| {
+        let member = value(lexer)?;
+        match key {
+            "__type__" => tag = member,
+            "__value__" => given = member,
+            _ => {}
+        }
+        Ok(())
+    })
+    .ok()?;
+    match (tag, given) {
+        (Value::Str(Str::Plain("datetime"), _), Value::Str(given, _)) => Some(given),
+        _ => None,
+    }
+}
+
+/// `(hard, soft)` in seconds.
+fn limits(value: Value<'_>, text: &str) -> Result<(Option<f64>, Option<f64>), Malformed> {
+    let wrong = || malformed("header 'timelimit' must be null or [hard, soft] in seconds or nulls", value.at());
+    let (start, end) = match value {
+        Value::Missing | Value::Null => return Ok((None, None)),
+        Value::Container(start, end) => (start, end),
+        _ => return Err(wrong()),
+    };
+    let mut lexer = Lexer::new(&text[start..end]);
+    if !lexer.take(b'[') {
+        return Err(wrong());
+    }
+    let mut limit = |after: u8| {
+        let limit = match self::value(&mut lexer).ok()? {
+            Value::Null => None,
+            // 0 means none in Celery, and no clock can wait for ever or backwards.
+            Value::Number(seconds, _) => Some(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0),
+            _ => return None,
+        };
+        lexer.take(after).then_some(limit)
+    };
+    match (limit(b','), limit(b']')) {
+        (Some(hard), Some(soft)) => Ok((hard, soft)),
+        _ => Err(wrong()),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before, and casts saturate")]
+fn retries(value: Value<'_>) -> u32 {
+    match value {
+        Value::Number(count, _) => count.clamp(0.0, f64::from(u32::MAX)) as u32,
+        Value::Str(Str::Plain(digits), _) => digits.trim().parse().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before, and casts saturate")]
+fn priority(value: Value<'_>) -> u8 {
+    let given = match value {
+        Value::Number(given, _) => given,
+        Value::Str(Str::Plain(digits), _) => digits.trim().parse().unwrap_or(0.0),
+        _ => 0.0,
+    };
+    given.clamp(0.0, 9.0) as u8
+}
+
+fn is_true(value: Value<'_>) -> bool {
+    matches!(value, Value::Bool(true))
+}
+
+/// The span of an object; empty for anything else.
+fn object_span(value: Value<'_>, text: &str) -> Span {
+    match value {
+        Value::Container(start, end) if text[start..].starts_with('{') => Span { start: short(start), end: short(end) },
+        _ => Span::default(),
+    }
+}
+
+/// The body's bytes, still compressed and serialised. `envelope` is the text that `head` was scanned from.
+pub(crate) fn decode_body(head: &Head, envelope: &str) -> Result<Vec<u8>, String> {
+    let text = &envelope[head.body.start as usize..head.body.end as usize];
+    let mut unescaped = String::new();
+    let text = if head.body_escaped {
+        unescape(text, &mut unescaped).map_err(|error| format!("body: {}", error.problem))?;
+        unescaped.as_str()
+    } else {
+        text
+    };
+    match head.body_encoding {
+        BodyEncoding::Utf8 => Ok(text.as_bytes().to_vec()),
+        BodyEncoding::Base64 => base64::decode(text.as_bytes()).ok_or_else(|| "body is not base64".to_owned()),
+    }
+}
+
+fn resolve<'a>(text: &'a Text, envelope: &'a str) -> &'a str {
+    match text {
+        Text::Span(span) => &envelope[span.start as usize..span.end as usize],
+        Text::Owned(owned) => owned,
+    }
+}
+
+fn malformed(reason: &str, at: usize) -> Malformed {
+    Malformed { reason: reason.to_owned(), at }
+}
+
+/// Offsets fit: `scan` refuses longer texts at its door.
+#[expect(clippy::cast_possible_truncation, reason = "checked once for the whole text")]
+fn short(offset: usize) -> u32 {
+    offset as u32
+}

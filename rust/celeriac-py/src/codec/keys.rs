@@ -1,0 +1,43 @@
+//! The keys of decoded objects, made once: messages repeat the same dozen.
+//!
+//! A Python text keeps its hash, so a shared key saves the hashing as well as the making.
+
+use std::cell::RefCell;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+const SLOTS: usize = 256;
+/// Longer ones are data rather than names.
+const MAX_BYTES: usize = 32;
+
+thread_local! {
+    static CACHE: RefCell<Vec<Option<(Box<str>, Py<PyString>)>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `key` as a Python text.
+pub(super) fn key<'py>(py: Python<'py>, key: &str) -> Bound<'py, PyString> {
+    if key.len() > MAX_BYTES {
+        return PyString::new(py, key);
+    }
+    CACHE.with(|cache| {
+        let Ok(mut cache) = cache.try_borrow_mut() else { return PyString::new(py, key) };
+        if cache.is_empty() {
+            cache.resize_with(SLOTS, || None);
+        }
+        let slot = &mut cache[slot(key)];
+        if let Some((known, made)) = slot
+            && **known == *key
+        {
+            return made.bind(py).clone();
+        }
+        let made = PyString::new(py, key);
+        *slot = Some((key.into(), made.clone().unbind()));
+        made
+    })
+}
+
+fn slot(key: &str) -> usize {
+    let hash = key.bytes().fold(key.len(), |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+    (hash ^ hash >> 8) % SLOTS
+}
