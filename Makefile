@@ -115,7 +115,7 @@ demo: build ## Index the text files of DEMO_DIR (default: this repository) throu
 	$(PY) -m examples.indexer $(if $(DEMO_DIR),"$(DEMO_DIR)")
 
 docs: $(VENV)/.ready ## Generate the reference pages and check every link
-	$(PY) -m docs.build
+	$(PY) docs/build.py
 
 clean: ## Delete build products (not the virtual environments)
 	cargo clean
