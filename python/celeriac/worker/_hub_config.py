@@ -1,0 +1,105 @@
+"""The one object that goes into the core: what the hub has to know of settings, queues and tasks."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from celeriac.app._censor import sanitize_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from celeriac.app.base import Celery
+    from celeriac.app.task import Task
+    from celeriac.worker.worker import WorkController
+
+QueueRow = tuple[str, str, str, str]
+"""`(name, exchange, exchange_type, routing_key)`."""
+
+_CONTENT_TYPES = {
+    "json": "application/json",
+    "msgpack": "application/x-msgpack",
+    "pickle": "application/x-python-serialize",
+    "yaml": "application/x-yaml",
+    "auth": "application/data",
+}
+
+
+def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> dict[str, Any]:
+    """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
+    app = worker.app
+    conf = app.conf
+    return {
+        "url": first_url(conf.broker_read_url),
+        "options": dict(conf.broker_transport_options or {}),
+        "timeout_ms": int((conf.broker_connection_timeout or 4.0) * 1000),
+        "node": worker.hostname,
+        "queues": [queue_row(queue) for queue in app.amqp.queues.consume_from.values()],
+        "children": children,
+        "prefetch": prefetch(children, worker.prefetch_multiplier, disabled=worker.disable_prefetch),
+        "result_url": result_url(app),
+        "tasks": {name: task_policy(app, task) for name, task in app.tasks.items()},
+        "accept": sorted(accepted(conf.accept_content)),
+        "timezone_offset_ms": _offset_ms(app),
+        "max_message_bytes": int(conf.worker_max_message_bytes),
+        "notify": list(notify),
+    }
+
+
+def prefetch(children: int, multiplier: int | None, *, disabled: bool = False) -> int | None:
+    """Most deliveries held: as Celery counts it if a multiplier is set; 0: no limit; None: the hub adapts."""
+    if disabled:
+        return children
+    if multiplier is None:
+        return None
+    count = children * multiplier
+    return 0 if count > 65535 else count
+
+
+def first_url(url: str | Sequence[str]) -> str:
+    """The first of several broker URLs: fail-over comes with brokers that have more than one node."""
+    parts = url.split(";") if isinstance(url, str) else list(url)
+    return str(parts[0])
+
+
+def shown_broker_url(app: Celery) -> str:
+    """The broker's URL without its password."""
+    return sanitize_url(first_url(app.conf.broker_read_url))
+
+
+def queue_row(queue: Any) -> QueueRow:
+    """A queue (ours or Kombu's) as the hub wants it."""
+    exchange = queue.exchange
+    name = getattr(exchange, "name", exchange) or ""
+    kind = getattr(exchange, "type", None) or "direct"
+    return str(queue.name), str(name), str(kind), str(queue.routing_key or queue.name)
+
+
+def task_policy(app: Celery, task: Task[..., Any]) -> dict[str, Any]:
+    """How deliveries of a task are settled (spec: the acknowledgement matrix)."""
+    on_failure = getattr(task, "acks_on_failure", None)
+    if on_failure is None:
+        on_failure = getattr(task, "acks_on_failure_or_timeout", None)
+    return {
+        "acks_late": bool(task.acks_late),
+        "acks_on_failure": True if on_failure is None else bool(on_failure),
+        "reject_on_worker_lost": bool(task.reject_on_worker_lost),
+        "max_crashes": int(getattr(task, "max_crashes", None) or app.conf.task_max_crashes),
+    }
+
+
+def accepted(names: Iterable[str]) -> set[str]:
+    """Content types for names of serializers; a content type stands for itself."""
+    return {_CONTENT_TYPES.get(name, name) for name in names or ()}
+
+
+def result_url(app: Celery) -> str | None:
+    """Where the hub stores results in the same step as a settlement; None: Python stores them."""
+    return getattr(app.backend, "hub_url", None)
+
+
+def _offset_ms(app: Celery) -> int:
+    """Offset from UTC of dates without one."""
+    offset = datetime.now(timezone.utc).astimezone(app.timezone).utcoffset()
+    return int(offset.total_seconds() * 1000) if offset else 0

@@ -1,0 +1,71 @@
+"""What a worker's options come to when they meet the settings, and which have no effect yet."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_FROM_SETTINGS = {
+    "logfile": "worker_logfile",
+    "task_events": "worker_send_task_events",
+    "statedb": "worker_state_db",
+    "time_limit": "task_time_limit",
+    "soft_time_limit": "task_soft_time_limit",
+    "max_tasks_per_child": "worker_max_tasks_per_child",
+    "max_memory_per_child": "worker_max_memory_per_child",
+    "disable_prefetch": "worker_disable_prefetch",
+    "pool_putlocks": "worker_pool_putlocks",
+}
+
+# Option -> what it will need. Shown in one warning when one of them is set.
+_NO_EFFECT = {
+    "autoscale": "--autoscale",
+    "beat": "--beat",
+    "statedb": "--statedb",
+    "task_events": "--task-events",
+    "time_limit": "--time-limit",
+    "soft_time_limit": "--soft-time-limit",
+    "max_tasks_per_child": "--max-tasks-per-child",
+    "max_memory_per_child": "--max-memory-per-child",
+    "heartbeat_interval": "--heartbeat-interval",
+    "scheduler": "--scheduler",
+    "schedule_filename": "--schedule-filename",
+}
+
+
+def effective(conf: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a worker with its value: as given, else from the settings, else the default."""
+    found: dict[str, Any] = {
+        name: options[name] if options.get(name) is not None else getattr(conf, setting, None)
+        for name, setting in _FROM_SETTINGS.items()
+    }
+    found["loglevel"] = options.get("loglevel") or "WARNING"
+    found["purge"] = bool(options.get("purge"))
+    found["concurrency"] = int(options.get("concurrency") or conf.worker_concurrency or os.cpu_count() or 2)
+    found["prefetch_multiplier"] = _multiplier(conf, options.get("prefetch_multiplier"))
+    found["pool_cls"] = options.get("pool_cls") or options.get("pool") or _pool(conf)
+    for name in ("autoscale", "beat", "heartbeat_interval", "scheduler", "schedule_filename"):
+        found[name] = options.get(name)
+    return found
+
+
+def _multiplier(conf: Any, option: int | None) -> int | None:
+    """As given; as set, if somebody set it; None: the hub adapts. An option of 0 counts as not given, as in Celery."""
+    if option:
+        return int(option)
+    if conf.value_set_for("worker_prefetch_multiplier") is not None:
+        return int(conf.worker_prefetch_multiplier)
+    return None
+
+
+def _pool(conf: Any) -> str | None:
+    """The setting, if somebody set it. Its default names a pool that does not exist yet (docs/compatibility.md)."""
+    return conf.worker_pool if conf.value_set_for("worker_pool") else None
+
+
+def without_effect(values: Mapping[str, Any]) -> list[str]:
+    """Names of options that are set but do nothing in this version."""
+    return [shown for name, shown in _NO_EFFECT.items() if values.get(name)]
