@@ -9,6 +9,7 @@ pub mod dates;
 pub mod delivery;
 pub mod json;
 pub mod message;
+pub mod msgpack;
 mod scan;
 pub mod uuid;
 

@@ -10,6 +10,7 @@ mod json_decode;
 mod json_encode;
 mod keys;
 mod message;
+mod msgpack_codec;
 mod repr;
 mod tagged;
 
@@ -23,6 +24,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(json_decode::json_loads, module)?)?;
     module.add_function(wrap_pyfunction!(tagged::json_register, module)?)?;
     module.add_function(wrap_pyfunction!(tagged::json_unregister, module)?)?;
+    module.add_function(wrap_pyfunction!(msgpack_codec::msgpack_dumps, module)?)?;
+    module.add_function(wrap_pyfunction!(msgpack_codec::msgpack_loads, module)?)?;
     module.add_function(wrap_pyfunction!(binary::compress, module)?)?;
     module.add_function(wrap_pyfunction!(binary::decompress, module)?)?;
     module.add_function(wrap_pyfunction!(binary::new_id, module)?)?;
