@@ -30,6 +30,9 @@ pub struct Cycle {
     /// Deliveries that this consumer may have handed over in all since its start. Replaces the value of earlier cycles;
     /// at or below what was handed over it means none.
     pub credit_total: u64,
+    /// Deliveries whose task began and has not ended: if this worker dies now, that counts as a crash of theirs. One that
+    /// begins and ends between two cycles need not be named.
+    pub started: Vec<DeliveryTag>,
 }
 
 /// What a consumer reports.
@@ -76,7 +79,8 @@ pub enum Event {
 /// Where a consumer's events go. Called on the transport's thread; must not block.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// A queue and how messages get into it.
+/// A queue and how messages get into it. For a consumer, an empty `name` with a fanout exchange stands for a
+/// subscription to its broadcasts ([`Producer::broadcast`], [`Event::Broadcast`]) while the consumer runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct QueueSpec {
     /// Name.
@@ -213,8 +217,12 @@ pub trait Results: Send + Sync {
     /// [`TransportError`].
     fn cleanup(&self) -> Result<u64, TransportError>;
     /// A number that grows whenever results may have changed; remember it *before* a [`Results::get`].
-    fn generation(&self) -> u64;
-    /// Waits until the generation is no longer `seen`, or the time is up. Usable from many threads at once.
+    ///
+    /// # Errors
+    /// [`TransportError`].
+    fn generation(&self) -> Result<u64, TransportError>;
+    /// Waits until the generation is no longer `seen`, the time is up, or a signal came; returns the generation. Usable
+    /// from many threads at once.
     ///
     /// # Errors
     /// [`TransportError`].

@@ -2,6 +2,11 @@
 //!
 //! [`contract`] has the two sides: [`contract::Producer`], which blocks and survives forks, and
 //! [`contract::Consumer`], which answers the hub through events. `sqlite` is the embedded broker, with `memory://` as
-//! the same store without a file.
+//! the same store without a file. [`open`] picks one by URL.
 
 pub mod contract;
+pub mod open;
+mod options;
+mod sqlite;
+
+pub use options::{Options, redacted};
