@@ -16,3 +16,10 @@ app = build(os.environ["T_BROKER"], os.environ.get("T_BACKEND"), json.loads(os.e
 def tell_ready(**_: object) -> None:
     if path := os.environ.get("T_READY"):
         Path(path).touch()
+
+
+if name := os.environ.get("T_ALSO"):  # a task that other workers of the test do not know
+
+    @app.task(name=name)
+    def also(x: int, y: int) -> int:
+        return x + y

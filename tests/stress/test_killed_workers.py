@@ -1,0 +1,125 @@
+"""SIGKILL at any moment: what was accepted is done, or waits, or is a dead letter.
+
+Nothing is lost; early acks run once at most.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import raw
+from tests.support.journal import Journal
+from tests.support.waiting import wait_until
+from tests.support.worker import Process, Worker, environment
+
+if TYPE_CHECKING:
+    from celeriac import Celery
+
+pytestmark = pytest.mark.stress
+
+CYCLES = 200
+TASKS = 3000
+
+
+def drained(app: Celery, timeout: float) -> None:
+    wait_until(lambda: raw.waiting(app) == 0, timeout=timeout, what="empty queue", every=0.05)
+
+
+def herd(broker: str, folder: Path, *, cycles: int, life: float, seed: int, conf: dict[str, object]) -> Process:
+    argv = [sys.executable, "-m", "tests.support.herd", str(cycles), str(seed), str(life)]
+    return Process(argv, folder=folder, env=environment(broker, broker, {"T_CONF": json.dumps(conf)}), name="herd")
+
+
+@pytest.mark.timeout(180)
+def test_late_acked_tasks_survive_hundreds_of_killed_workers(
+    app: Celery, broker_url: str, tmp_path: Path, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    """Crashes are not limited here, so every task must end up done: run again, never lost."""
+    late = app.tasks["t.note_late"]
+    sent = [late.delay(str(journal), f"{number}", 0.002) for number in range(TASKS)]
+    with herd(broker_url, tmp_path, cycles=CYCLES, life=0.08, seed=1, conf={"task_max_crashes": 1_000_000}) as killer:
+        assert killer.wait(120) == 0, killer.output()
+        assert f"{CYCLES + 2} workers killed" in killer.output()
+    start_worker(env={"T_CONF": json.dumps({"task_max_crashes": 1_000_000})})
+    drained(app, 40)
+    counts = journal.counts()
+    assert set(counts) == {str(number) for number in range(TASKS)}
+    assert raw.dead(app) == []
+    assert all(result.get(timeout=10) == str(number) for number, result in enumerate(sent))
+
+
+@pytest.mark.timeout(120)
+def test_early_acked_tasks_run_at_most_once_however_often_workers_die(
+    app: Celery, broker_url: str, tmp_path: Path, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    note = app.tasks["t.note"]
+    for number in range(TASKS):
+        note.delay(str(journal), f"{number}")
+    with herd(broker_url, tmp_path, cycles=60, life=0.05, seed=2, conf={}) as killer:
+        assert killer.wait(60) == 0, killer.output()
+    start_worker()
+    drained(app, 40)
+    counts = journal.counts()
+    assert max(counts.values()) == 1
+    # At most what 62 killed workers had in hand at their deaths is missing: two threads each, and one batch of acks.
+    assert len(counts) > TASKS * 0.5
+
+
+@pytest.mark.timeout(120)
+def test_nothing_accepted_from_killed_producers_is_lost_or_doubled(
+    app: Celery, broker_url: str, tmp_path: Path, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    sent = Journal(tmp_path / "sent.txt")
+    chance = random.Random(3)
+    raw.declare(app)
+    for cycle in range(25):
+        argv = [sys.executable, "-m", "tests.support.sender", str(journal), str(sent), f"p{cycle}"]
+        with Process(argv, folder=tmp_path, env=environment(broker_url), name=f"sender{cycle}") as producer:
+            started = len(sent.lines())
+            sent.wait_for(lines=started + chance.randrange(1, 400), timeout=20)
+            producer.kill()
+            assert producer.wait() == -9
+    words = [line.split(" ", 1) for line in sent.lines()]
+    tried = {line for verb, line in words if verb == "try"}
+    accepted = {line for verb, line in words if verb == "sent"}
+    assert len(accepted) > 100
+    assert raw.waiting(app) - len(accepted) in range(26)
+    start_worker()
+    drained(app, 40)
+    counts = journal.counts()
+    assert accepted <= set(counts) <= tried
+    assert max(counts.values()) == 1
+
+
+@pytest.mark.timeout(90)
+def test_task_that_kills_its_worker_ends_in_the_dead_letter_store(
+    app: Celery, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    """Three deaths by default. Its neighbours in the queue are done."""
+    app.tasks["t.die"].delay(str(journal), "die")
+    quiet = [app.tasks["t.note_late"].delay(str(journal), f"{number}") for number in range(20)]
+    deaths = 0
+    for _ in range(6):
+        worker = start_worker(concurrency=1)
+        wait_until(
+            lambda worker=worker: worker.returncode is not None or raw.waiting(app) == 0,
+            timeout=20,
+            what="death or empty queue",
+        )
+        if worker.returncode is None:
+            break
+        assert worker.returncode == -9
+        deaths += 1
+    assert deaths == 3
+    (letter,) = raw.dead(app)
+    assert letter.reason == "crashed"
+    assert b"t.die" in letter.payload
+    assert journal.counts()["die"] == 3
+    assert [result.get(timeout=10) for result in quiet] == [str(number) for number in range(20)]

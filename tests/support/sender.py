@@ -1,0 +1,26 @@
+"""A producer to be killed: `python -m tests.support.sender JOURNAL SENT NAME`. Sends for ever, one by one.
+
+Appends `try <line>` to SENT before each call of delay() and `sent <line>` after it has returned.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+
+from tests.support.apps.main import app
+from tests.support.journal import note
+
+
+def main() -> None:
+    journal, sent, name = sys.argv[1:4]
+    task = app.tasks["t.note"]
+    for number in count():
+        line = f"{name}-{number}"
+        note(sent, f"try {line}")
+        task.delay(journal, line)
+        note(sent, f"sent {line}")
+
+
+if __name__ == "__main__":
+    main()
