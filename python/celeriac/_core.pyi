@@ -98,6 +98,9 @@ class Message:
     @property
     def ignore_result(self) -> bool | None: ...
     @property
+    def family(self) -> bool:
+        """It names a group or a parent task, which its result has to name, too."""
+    @property
     def content_type(self) -> str: ...
     @property
     def content_encoding(self) -> str: ...

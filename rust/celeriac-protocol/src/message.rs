@@ -66,6 +66,8 @@ pub struct Head {
     pub soft_time_limit: Option<f64>,
     /// `None` leaves it to the task's own setting.
     pub ignore_result: Option<bool>,
+    /// It names a group or a parent task, which its result has to name, too.
+    pub family: bool,
     /// 0..=9; 0 when absent.
     pub priority: u8,
     /// The message says that it was handed over before.

@@ -43,6 +43,9 @@ struct Fields<'a> {
     retries: Value<'a>,
     timelimit: Value<'a>,
     ignore_result: Value<'a>,
+    group: Value<'a>,
+    taskset: Value<'a>,
+    parent_id: Value<'a>,
     compression: Value<'a>,
     redelivered: Value<'a>,
 }
@@ -113,6 +116,9 @@ fn field<'a>(fields: &mut Fields<'a>, key: &str, lexer: &mut Lexer<'a>) -> Resul
         "retries" => &mut fields.retries,
         "timelimit" => &mut fields.timelimit,
         "ignore_result" => &mut fields.ignore_result,
+        "group" => &mut fields.group,
+        "taskset" => &mut fields.taskset,
+        "parent_id" => &mut fields.parent_id,
         "compression" => &mut fields.compression,
         "redelivered" => &mut fields.redelivered,
         _ => return lexer.skip_value(),
@@ -248,6 +254,7 @@ fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malformed> {
         time_limit: None,
         soft_time_limit: None,
         ignore_result: None,
+        family: false,
         priority: priority(envelope.properties.priority),
         redelivered: is_true(envelope.fields.redelivered) || is_true(envelope.properties.redelivered),
         content_type,
@@ -319,6 +326,9 @@ fn apply(head: &mut Head, fields: &Fields<'_>, text: &str, owned: bool) -> Resul
         Value::Bool(given) => Some(given),
         _ => None,
     };
+    head.family = [fields.group, fields.taskset, fields.parent_id]
+        .iter()
+        .any(|given| !matches!(given, Value::Missing | Value::Null));
     Ok(())
 }
 

@@ -125,6 +125,11 @@ impl PyMessage {
     }
 
     #[getter]
+    fn family(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.head(py)?.family)
+    }
+
+    #[getter]
     fn content_type<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyString>> {
         self.text(py, |head| &head.content_type)
     }
