@@ -1,0 +1,92 @@
+"""From a call with merged options to a published message and its result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celeriac._bridge.codec import new_id
+from celeriac.app._eager import maybe_list
+from celeriac.app.context import current_frame
+
+__all__ = ["send", "send_many"]
+
+
+def _parent() -> Any:
+    """The frame of the innermost task that a worker runs here."""
+    frame = current_frame()
+    while frame is not None and frame.request.called_directly:
+        frame = frame.below
+    return frame
+
+
+def _inherit(app: Any, frame: Any, options: dict[str, Any]) -> None:
+    """What a task hands on to the tasks that it sends: root, parent, and its priority if so configured."""
+    request = frame.request
+    if options.get("root_id") is None:
+        options["root_id"] = request.root_id or request.id
+    if options.get("parent_id") is None:
+        options["parent_id"] = request.id
+    if app.conf.task_inherit_parent_priority and options.get("priority") is None:
+        options["priority"] = (request.delivery_info or {}).get("priority")
+
+
+def send(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any], task: Any) -> Any:
+    """Publishes a call; `options` is the caller's to lose."""
+    task_id = options.get("task_id")
+    if task_id is None:
+        task_id = new_id()
+    link = options.get("link")
+    if link is not None:
+        options["link"] = maybe_list(link)
+    link_error = options.get("link_error")
+    if link_error is not None:
+        options["link_error"] = maybe_list(link_error)
+    frame = current_frame()
+    if frame is not None:
+        frame = _parent()
+        if frame is not None:
+            _inherit(app, frame, options)
+    ignored = options.get("ignore_result")
+    if not ignored:
+        app._on_task_call(task_id)
+    app.amqp.send(name, task_id, args, kwargs, options, task)
+    result_cls = options.get("result_cls")
+    if result_cls is not None:
+        result = result_cls(task_id)
+    elif task is not None and "_backend" in task.__dict__:
+        result = task.AsyncResult(task_id)
+    else:
+        result = app.AsyncResult(task_id, task_name=name)
+    result.ignored = bool(ignored)
+    if frame is not None and options.get("add_to_parent", True):
+        frame.task.add_trail(result)
+    return result
+
+
+def send_many(app: Any, task: Any, calls: list[Any], options: dict[str, Any], check: Any) -> list[Any]:
+    """Publishes calls of one task in one step; returns their results."""
+    frame = _parent()
+    options = dict(options)
+    if frame is not None:
+        _inherit(app, frame, options)
+    messages = []
+    ids = []
+    amqp = app.amqp
+    for args, kwargs in calls:
+        if check is not None:
+            check(*args, **kwargs)
+        task_id = new_id()
+        ids.append(task_id)
+        messages.append((task.name, amqp.message(task.name, task_id, args, kwargs, options, task), options))
+    if not options.get("ignore_result"):
+        for task_id in ids:
+            app._on_task_call(task_id)
+    amqp.send_many(messages)
+    results = []
+    for task_id in ids:
+        result = app.AsyncResult(task_id, task_name=task.name)
+        result.ignored = bool(options.get("ignore_result"))
+        results.append(result)
+        if frame is not None and options.get("add_to_parent", True):
+            frame.task.add_trail(result)
+    return results

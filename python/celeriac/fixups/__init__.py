@@ -1,0 +1,1 @@
+"""Adjustments of an app to the framework that it is used in."""

@@ -1,0 +1,5 @@
+"""Signals: see `celeriac.utils.dispatch.signal`."""
+
+from celeriac.utils.dispatch.signal import Signal
+
+__all__ = ["Signal"]
