@@ -1,0 +1,176 @@
+"""Where a run takes place: a temporary folder with a store and a counter, one worker, clients; seen from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benches.system.counter import Counter
+from benches.system.peers import ROOT, Peer
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class BenchFailed(Exception):
+    """A peer did not do what it was asked; the text has the end of its log."""
+
+
+class Worker:
+    """A worker process (with its children), seen through /proc."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._log = stage.folder / "worker.log"
+        self.began = time.perf_counter()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(stage.peer.worker(), cwd=ROOT, env=stage.env, stdout=log, stderr=log)
+
+    def _tree(self) -> list[int]:
+        with contextlib.suppress(psutil.Error):
+            parent = psutil.Process(self._process.pid)
+            return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+        return []
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far, children too; to 10 ms."""
+        total = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                total += sum(int(fields[at]) for at in (11, 12, 13, 14))
+        return total / _TICKS
+
+    def pss_mib(self) -> float:
+        """Proportional set size of the worker and its children, MiB."""
+        kib = 0
+        for pid in self._tree():
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        kib += int(line.split()[1])
+        return kib / 1024
+
+    def check(self) -> None:
+        """Raises BenchFailed if it has gone."""
+        if self._process.poll() is not None:
+            raise BenchFailed(f"{self._stage.peer.name}: worker ended with {self._process.returncode}\n{self.log()}")
+
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")[-3000:]
+
+    def stop(self) -> float:
+        """A warm shutdown; returns how long it took, in seconds."""
+        began = time.perf_counter()
+        if self._process.poll() is None:
+            self._process.send_signal(getattr(signal, f"SIG{self._stage.peer.graceful}"))
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise BenchFailed(f"{self._stage.peer.name}: no end within 30 s\n{self.log()}") from None
+        return time.perf_counter() - began
+
+
+class Stage:
+    """One peer, one empty store, one counter of `size` tasks."""
+
+    def __init__(self, peer: Peer, folder: Path, size: int) -> None:
+        self.peer = peer
+        self.folder = folder
+        self.store = folder / "store.db"
+        self.counter = Counter(folder / "counter", size)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY_", "CELERIAC_"))}
+        self.env = {
+            **clean,
+            **peer.extra_env,
+            "BENCH_STORE": str(self.store),
+            "BENCH_COUNTER": str(folder / "counter"),
+            "PYTHONPATH": str(ROOT),
+        }
+        self.workers: list[Worker] = []
+
+    def worker(self) -> Worker:
+        self.workers.append(Worker(self))
+        return self.workers[-1]
+
+    def client(self, *words: object) -> dict[str, Any]:
+        """Runs one client command to its end."""
+        return self._answer(self.begin(*words), None)
+
+    def begin(self, *words: object) -> subprocess.Popen[str]:
+        """Starts a client command; `finish` waits for it."""
+        return subprocess.Popen(
+            self.peer.client(*map(str, words)),
+            cwd=ROOT,
+            env=self.env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def finish(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        return self._answer(process, None)
+
+    def _answer(self, process: subprocess.Popen[str], told: str | None) -> dict[str, Any]:
+        out, err = process.communicate(told, timeout=1200)
+        if process.returncode:
+            raise BenchFailed(f"{self.peer.name}: client ended with {process.returncode}\n{err[-3000:]}")
+        answer: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return answer
+
+    def wait_done(self, count: int, worker: Worker, stall_s: float = 20) -> list[tuple[float, int]]:
+        """Watches the counter until `count` tasks ran: `(monotonic seconds, tasks done)` about every 10 ms.
+
+        Raises BenchFailed when the worker ends, or nothing more runs for `stall_s`.
+        """
+        seen: list[tuple[float, int]] = []
+        moved = time.perf_counter()
+        while not seen or seen[-1][1] < count:
+            now = time.perf_counter()
+            done = self.counter.done(0, count)
+            if not seen or done != seen[-1][1]:
+                moved = now
+            seen.append((now, done))
+            if now - moved > stall_s:
+                raise BenchFailed(f"{self.peer.name}: {done} of {count}, no more in {stall_s} s\n{worker.log()}")
+            if len(seen) % 50 == 0:
+                worker.check()
+            time.sleep(0.01 if seen[-1][1] else 0.0005)
+        return seen
+
+    def verify(self, count: int, sample: dict[str, int]) -> dict[str, Any]:
+        """Each of `count` tasks ran once, nothing waits in the store, the sampled results are there and right."""
+        checked = self._answer(self.begin("check"), json.dumps(sample))
+        once = self.counter.done(0, count) - self.counter.twice(0, count)
+        if checked["waiting"] or once != count or checked["results_right"] != len(sample):
+            raise BenchFailed(f"{self.peer.name}: {once} of {count} ran once; {checked}")
+        return {"ran_once": once, **checked}
+
+    def file_mib(self) -> float:
+        """Size of the store with what lies beside it."""
+        return sum(path.stat().st_size for path in self.folder.glob("store.db*") if path.is_file()) / 2**20
+
+
+@contextlib.contextmanager
+def stage(peer: Peer, size: int) -> Iterator[Stage]:
+    """A stage that is cleared whatever happens."""
+    with tempfile.TemporaryDirectory(prefix="celeriac-bench-") as folder:
+        made = Stage(peer, Path(folder), size)
+        try:
+            yield made
+        finally:
+            for worker in made.workers:
+                with contextlib.suppress(BenchFailed):
+                    worker.stop()
