@@ -1,7 +1,7 @@
 """The client of every peer: `python -m benches.system.client MODULE JOB ...`; one line of JSON out. No dependencies.
 
-MODULE has the peer's tasks and a `Client` under the name `client`; it is imported as the worker imports it, since
 MODULE has the peer's tasks and a `Client` under the name `client`; it is imported as the worker does it, since
+tasks are named after their module. The environment names the store and the counter (BENCH_STORE, BENCH_COUNTER: paths).
 
 - `send N`: N no-ops one by one; `bulk N`: many a call; `future N`: due in a day; `load N RATE`: at RATE a second
 - `latency N`: N times send, wait for the result, pause
