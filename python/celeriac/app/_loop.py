@@ -1,0 +1,88 @@
+"""Runs the coroutine of a task on the event loop of this thread.
+
+One loop a thread, kept from task to task: what a task opens on it (a connection pool, a client session) can be used by
+the next one. Where a loop runs already (an eager task called from a coroutine) the coroutine gets a loop in a thread of
+its own and the caller waits: like every eager call, it blocks until the task has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+
+class _ThreadLoop(threading.local):
+    loop: asyncio.AbstractEventLoop | None = None
+    pid: int = 0
+
+
+_own = _ThreadLoop()
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """The coroutine's result, or its exception."""
+    if asyncio._get_running_loop() is not None:
+        return _run_elsewhere(coroutine)
+    loop = _own.loop
+    if loop is None or _own.pid != os.getpid() or loop.is_closed():
+        # After a fork the parent's loop shares its selector with the parent: it is dropped, not closed.
+        loop = _own.loop = asyncio.new_event_loop()
+        _own.pid = os.getpid()
+        asyncio.set_event_loop(loop)
+    task = loop.create_task(coroutine)
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        if not task.done():
+            # A signal handler raised (SystemExit, time limit): the task must not go on under the next one.
+            task.cancel()
+            _drain(loop, [task])
+        raise
+
+
+def _run_elsewhere(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    outcome: list[Any] = [None, None]
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            outcome[0] = context.run(run, coroutine)
+        except BaseException as exc:
+            outcome[1] = exc
+        finally:
+            close()
+
+    thread = threading.Thread(target=work, name="celeriac-eager-coroutine")
+    thread.start()
+    thread.join()
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
+
+
+def close() -> None:
+    """Ends this thread's loop: cancels what still runs on it, then closes it. No error if there is none."""
+    loop, _own.loop = _own.loop, None
+    if loop is None or _own.pid != os.getpid() or loop.is_closed():
+        return
+    try:
+        _drain(loop, asyncio.all_tasks(loop))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def _drain(loop: asyncio.AbstractEventLoop, tasks: Any) -> None:
+    pending = [task for task in tasks if not task.done()]
+    for task in pending:
+        task.cancel()
+    if pending:
+        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))

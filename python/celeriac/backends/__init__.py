@@ -1,0 +1,1 @@
+"""Result backends: where states and results of tasks are kept."""
