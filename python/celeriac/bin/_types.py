@@ -57,7 +57,7 @@ class JsonObject(_Json):
 class ISO8601DateTime(ParamType):  # type: ignore[type-arg,unused-ignore]
     """A date, or a date and time, with or without an offset."""
 
-    name = "iso-86091"
+    name = "iso-8601"
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> datetime:
         """The moment; naive if there is no offset."""
@@ -73,7 +73,7 @@ class ISO8601DateTime(ParamType):  # type: ignore[type-arg,unused-ignore]
 class ISO8601DateTimeOrFloat(ISO8601DateTime):
     """Seconds as a number, or a date."""
 
-    name = "iso-86091 or float"
+    name = "iso-8601 or float"
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> Any:
         """A float or a datetime."""

@@ -12,6 +12,7 @@ import click
 from click import Context
 
 from celeriac.bin.base import ENV_PREFIX, CeleryCommand, CeleryOption, CLIContext
+from celeriac.platforms import EX_FAILURE, EX_OK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,26 +166,33 @@ def celery(
         click.echo(ctx.get_help())
 
 
-def main(argv: Sequence[str] | None = None, app: Any = None) -> Any:
-    """Runs the command line; ends the process with the exit codes of docs/reference/cli.md.
+def main(argv: Sequence[str] | None = None, app: Any = None) -> int:
+    """Runs the command line; returns an exit code of docs/reference/cli.md.
 
     Args:
         argv: arguments without the program's name; default: those of the process.
         app: an app in place of `-A`.
+
+    Raises:
+        Exception: one that needs its traceback: a bug, or any if a traceback was asked for.
     """
     from celeriac.bin._errors import explain
 
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         if app is None:
-            return celery.main(args=args, prog_name="celeriac")
-        with _app_given(app):
-            return celery.main(args=args, prog_name="celeriac")
+            celery.main(args=args, prog_name="celeriac")
+        else:
+            with _app_given(app):
+                celery.main(args=args, prog_name="celeriac")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EX_FAILURE if end.code else EX_OK
     except Exception as exc:  # the border of the program: one line, unless a traceback is asked for
         code = explain(exc)
         if code is None:
             raise
-        sys.exit(code)
+        return code
+    return EX_OK
 
 
 class _app_given:  # noqa: N801 - a context manager

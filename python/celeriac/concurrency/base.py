@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac._bridge.hub import OUTCOME_LOST
+from celeriac.exceptions import WorkerTerminate
 
 if TYPE_CHECKING:
     from celeriac._bridge.hub import Job, Port
@@ -25,6 +25,13 @@ WAIT_MS = 1000
 """A child looks up from waiting for jobs this often; what it waits for wakes it at once."""
 
 Execute = Callable[["Job"], Any]
+
+
+def _not_connected(job: Job) -> None:
+    raise RuntimeError("the pool is not connected to a hub")
+
+
+def _nothing() -> None: ...
 
 
 class BasePool:
@@ -60,12 +67,20 @@ class BasePool:
         self._state: int | None = None
         self._ports: list[Port] = []
         self._running: list[Job | None] = []
-        self._executors: list[Execute] = []
+        self._execute: Execute = _not_connected
+        self._child_ends: Callable[[], Any] = _nothing
 
-    def connect(self, ports: Sequence[Port], executors: Sequence[Execute]) -> None:
-        """Gives each child its port and what runs a job (a tracer of its own)."""
+    def connect(self, ports: Sequence[Port], execute: Execute, child_ends: Callable[[], Any] | None = None) -> None:
+        """Gives each child its port, and all of them what runs a job.
+
+        Args:
+            ports: one for each child.
+            execute: runs and finishes a job; raises only to end the worker.
+            child_ends: called by each child before it ends, in its own thread.
+        """
         self._ports = list(ports)
-        self._executors = list(executors)
+        self._execute = execute
+        self._child_ends = child_ends or _nothing
         self._running = [None] * len(self._ports)
 
     def start(self) -> None:
@@ -153,18 +168,16 @@ class BasePool:
 
     def _run_batch(self, index: int, batch: Sequence[Job]) -> None:
         """Runs jobs one after the other. Nothing that a task does ends the child."""
-        running, execute = self._running, self._executors[index]
+        running, execute = self._running, self._execute
         for job in batch:
             running[index] = job
             try:
                 execute(job)
-            except Exception as exc:  # the tracer itself failed; the next job must still run
-                self._give_up(job, exc)
-            except BaseException as exc:
+            except WorkerTerminate:
                 running[index] = None
+                raise  # a cold shutdown: the hub takes the job back
+            except BaseException as exc:  # the tracer itself failed; the next job must still run
                 self._give_up(job, exc)
-                if threading.current_thread() is threading.main_thread():
-                    raise  # the worker itself is told to end, as by a cold shutdown of the solo pool
         running[index] = None
 
     def _give_up(self, job: Job, exc: BaseException) -> None:

@@ -26,6 +26,7 @@ class TaskPool(BasePool):
     def run_once(self, timeout_ms: int) -> bool:
         batch = self._ports[0].next_batch(timeout_ms)
         if batch is None:
+            self._child_ends()
             return False
         self._run_batch(0, batch)
         return True

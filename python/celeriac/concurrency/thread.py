@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from celeriac.concurrency.base import WAIT_MS, BasePool
+from celeriac.concurrency.base import WAIT_MS, BasePool, logger
+from celeriac.exceptions import WorkerTerminate
 
 __all__ = ["TaskPool"]
 
@@ -30,8 +31,13 @@ class TaskPool(BasePool):
 
     def _child(self, index: int) -> None:
         port = self._ports[index]
-        while (batch := port.next_batch(WAIT_MS)) is not None:
-            self._run_batch(index, batch)
+        try:
+            while (batch := port.next_batch(WAIT_MS)) is not None:
+                self._run_batch(index, batch)
+        except WorkerTerminate:
+            logger.warning("A task raised WorkerTerminate: its thread ends")
+        finally:
+            self._child_ends()
 
     def on_stop(self) -> None:
         """Waits for the threads, in slices that let signal handlers of the main thread run."""

@@ -1,6 +1,7 @@
 """Fixtures for pytest, under Celery's names. Enable them with `pytest_plugins = ("celeriac.contrib.pytest",)`.
 
-`celery_app` is an app in memory, `celery_worker` runs its tasks in a thread. Override the other fixtures to change them.
+`celery_app` is an app in memory, `celery_worker` runs its tasks in a thread. Override the other fixtures to change
+them.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from celeriac._bridge.codec import accept_types
 from celeriac.app._censor import sanitize_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from celeriac.app.base import Celery
     from celeriac.app.task import Task
@@ -16,14 +17,6 @@ if TYPE_CHECKING:
 
 QueueRow = tuple[str, str, str, str]
 """`(name, exchange, exchange_type, routing_key)`."""
-
-_CONTENT_TYPES = {
-    "json": "application/json",
-    "msgpack": "application/x-msgpack",
-    "pickle": "application/x-python-serialize",
-    "yaml": "application/x-yaml",
-    "auth": "application/data",
-}
 
 
 def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> dict[str, Any]:
@@ -40,7 +33,7 @@ def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> di
         "prefetch": prefetch(children, worker.prefetch_multiplier, disabled=worker.disable_prefetch),
         "result_url": result_url(app),
         "tasks": {name: task_policy(app, task) for name, task in app.tasks.items()},
-        "accept": sorted(accepted(conf.accept_content)),
+        "accept": sorted(accept_types(conf.accept_content) or ()),
         "timezone_offset_ms": _offset_ms(app),
         "max_message_bytes": int(conf.worker_max_message_bytes),
         "notify": list(notify),
@@ -87,11 +80,6 @@ def task_policy(app: Celery, task: Task[..., Any]) -> dict[str, Any]:
         "reject_on_worker_lost": bool(task.reject_on_worker_lost),
         "max_crashes": int(getattr(task, "max_crashes", None) or app.conf.task_max_crashes),
     }
-
-
-def accepted(names: Iterable[str]) -> set[str]:
-    """Content types for names of serializers; a content type stands for itself."""
-    return {_CONTENT_TYPES.get(name, name) for name in names or ()}
 
 
 def result_url(app: Celery) -> str | None:

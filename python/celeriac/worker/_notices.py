@@ -22,7 +22,7 @@ _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "erro
 
 def wanted() -> list[str]:
     """Kinds of notices worth a crossing. `received` costs one for each task, so only if somebody listens."""
-    kinds = ["log", "up", "down", "unknown", "dead", "revoked", "broadcast", "ready", "stopped"]
+    kinds = ["log", "up", "down", "unknown", "dead", "ready", "stopped"]
     if received_logger.isEnabledFor(logging.INFO) or signals.task_received.has_listeners(None):
         kinds.append("received")
     return kinds
@@ -95,18 +95,6 @@ class Notices:
             return  # `on_unknown` has said so
         connection_logger.error("Task %s[%s] is dead (%s): %s", task or "?", task_id or "?", reason, detail)
         signals.task_rejected.send(sender=self.worker.consumer, message=data, exc=detail)
-
-    def on_revoked(self, data: tuple[Message, str]) -> None:
-        message, reason = data
-        connection_logger.info("Discarding %s task: %s[%s]", reason, message.task, message.id)
-        app = self.worker.app
-        signals.task_revoked.send(
-            sender=app.tasks.get(message.task),
-            request=Request(message, app, hostname=self.worker.hostname),
-            terminated=False,
-            signum=None,
-            expired=reason == "expired",
-        )
 
     def on_ready(self, _: object) -> None:
         self.worker.on_ready()

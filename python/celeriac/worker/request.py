@@ -67,15 +67,7 @@ class Request:
     def _payload(self) -> tuple[Any, Any, Any]:
         from celeriac._bridge import codec
 
-        message = self.message
-        body = codec.loads(
-            codec.decompress(message.body(), message.compression) if message.compression else message.body(),
-            message.content_type,
-            message.content_encoding,
-            set(self.app.conf.accept_content),
-        )
-        args, kwargs, embed = body
-        return args, kwargs, embed
+        return codec.payload(self.message, codec.accept_types(self.app.conf.accept_content))
 
     @property
     def args(self) -> Any:

@@ -203,10 +203,8 @@ class WorkController:
             self._purge()
         hub = Hub(_hub_config.build(self, children=pool.limit, notify=wanted()))
         _set_task_join_will_block(pool.task_join_will_block)
-        pool.connect(
-            [hub.port(child) for child in range(pool.limit)],
-            [Tracer(self.app, hostname=self.hostname).execute for _ in range(pool.limit)],
-        )
+        tracer = Tracer(self.app, hostname=self.hostname)
+        pool.connect([hub.port(child) for child in range(pool.limit)], tracer.execute, tracer.close)
         hub.start()
         pool.start()
         self.pool, self.hub = pool, hub

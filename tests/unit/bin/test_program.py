@@ -32,11 +32,7 @@ def run(app: FakeApp, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "environ", os.environ.copy())
 
     def run_it(*argv: str, given: Any = app) -> Any:
-        try:
-            main(list(argv), app=given)
-            code: Any = None
-        except SystemExit as end:
-            code = end.code
+        code = main(list(argv), app=given)
         out, err = capsys.readouterr()
         return SimpleNamespace(code=code, out=out, err=err)
 
@@ -144,7 +140,7 @@ class TestCall:
 
     def test_dates_are_passed_as_dates(self, run: Run, app: FakeApp) -> None:
         run("call", "t", "--eta", "2030-01-01", "--expires", "2030-02-01")
-        assert (app.sent[0][1]["eta"], app.sent[0][1]["expires"]) == (datetime(2030, 1, 1), datetime(2030, 2, 1))
+        assert (app.sent[0][1]["eta"], app.sent[0][1]["expires"]) == (datetime(2030, 1, 1), datetime(2030, 2, 1))  # noqa: DTZ001
 
     def test_json(self, run: Run) -> None:
         assert json.loads(run("call", "t", "--json").out) == {"id": "id-1", "task": "t"}

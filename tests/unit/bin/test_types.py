@@ -18,7 +18,7 @@ from celeriac.bin import base
         (base.COMMA_SEPARATED_LIST, "", []),
         (base.JSON_ARRAY, '[1, "x"]', [1, "x"]),
         (base.JSON_OBJECT, '{"a": 1}', {"a": 1}),
-        (base.ISO8601, "2030-01-02", datetime(2030, 1, 2)),
+        (base.ISO8601, "2030-01-02", datetime(2030, 1, 2)),  # noqa: DTZ001
         (base.ISO8601, "2030-01-02T03:04:05Z", datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)),
         (
             base.ISO8601,
@@ -26,7 +26,7 @@ from celeriac.bin import base
             datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2))),
         ),
         (base.ISO8601_OR_FLOAT, "1.5", 1.5),
-        (base.ISO8601_OR_FLOAT, "2030-01-02", datetime(2030, 1, 2)),
+        (base.ISO8601_OR_FLOAT, "2030-01-02", datetime(2030, 1, 2)),  # noqa: DTZ001
         (base.LOG_LEVEL, "debug", 10),
         (base.LOG_LEVEL, "FATAL", 50),
         (base.LOG_LEVEL, 15, 15),

@@ -67,7 +67,7 @@ class TestLoggingProxy:
 
     @pytest.fixture
     def proxy(self, seen: io.StringIO) -> log.LoggingProxy:
-        logger = logging.Logger("proxy", logging.DEBUG)
+        logger = logging.Logger("proxy", logging.DEBUG)  # noqa: LOG001 - of this test alone
         logger.addHandler(logging.StreamHandler(seen))
         return log.LoggingProxy(logger, logging.WARNING)
 

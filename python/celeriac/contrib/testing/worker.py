@@ -54,17 +54,15 @@ def start_worker(
 ) -> Iterator[TestWorkController]:
     """Runs a worker for `app` in a thread for as long as the block lasts.
 
-    Args:
-        perform_ping_check: send `celery.ping` first and wait for its answer, at most `ping_task_timeout` seconds; needs
-            `celeriac.contrib.testing.tasks` and a result backend.
-        shutdown_timeout: seconds that the worker has to end.
-        kwargs: options of `app.WorkController`.
+    With `perform_ping_check` it sends `celery.ping` first and waits for the answer, at most `ping_task_timeout`
+    seconds, which needs a result backend. The worker has `shutdown_timeout` seconds to end. Other arguments are those of
+    `app.WorkController`.
 
     Raises:
         RuntimeError: the worker did not start, or did not end in time.
     """
     if perform_ping_check:
-        import celeriac.contrib.testing.tasks
+        import celeriac.contrib.testing.tasks  # noqa: F401 - registers celery.ping with every app
     test_worker_starting.send(sender=app)
     worker = None
     try:
