@@ -1,7 +1,8 @@
 """Workers by the dozen: forks them from one imported application, and kills each with SIGKILL at a random moment.
 
 `python -m tests.support.herd CYCLES SEED MEAN_LIFE_S`, environment as for `tests.support.apps.main`. Two are alive
-at any time. A fork costs milliseconds where a new interpreter costs a third of a second, so a bounded test sees hundreds of deaths.
+at any time. A fork costs milliseconds where a new interpreter costs a third of a second: a bounded test sees hundreds
+of deaths.
 """
 
 from __future__ import annotations

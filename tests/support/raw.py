@@ -1,4 +1,4 @@
-"""Below the task API: bytes straight into a queue, and what the broker holds. Only here are the bridge's calls known."""
+"""Below the task API: bytes straight into a queue, and what the broker holds. Knows the bridge's calls."""
 
 from __future__ import annotations
 

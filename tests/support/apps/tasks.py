@@ -56,6 +56,13 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
         note(journal, line)
         return line
 
+    @app.task(name="t.note_after")
+    def note_after(journal: str, line: str, seconds: float) -> str:
+        """Early ack: gone if its worker dies while it runs."""
+        time.sleep(seconds)
+        note(journal, line)
+        return line
+
     @app.task(name="t.start_then_end", acks_late=True, reject_on_worker_lost=True)
     def start_then_end(journal: str, line: str, gate: str) -> str:
         """Notes its start, waits until the file `gate` exists, notes its end."""
