@@ -1,0 +1,199 @@
+//! Children: what each has in hand, what the hub sees of it, and what becomes of its tasks when it dies.
+
+use celeriac_protocol::{DeliveryTag, End, Settlement};
+
+use super::dispatch::LOOK_US;
+use super::{ChildId, Engine, Held, Notice, Place, Stopping, Work, priority};
+use crate::hash::TagMap;
+use crate::outcome::{Outcome, settlement};
+use crate::{Now, Verdict};
+
+/// A task that has run for so long is acked early, if it is to be; shorter ones are acked with their result, in one step.
+const EARLY_ACK_US: u64 = 1_000;
+/// A task that has run for so long gets nothing queued behind it: that goes back to the ready queue.
+const RECALL_US: u64 = 10_000;
+/// Longest pause between two looks at a child that has tasks it has not started.
+const SLOWEST_LOOK_US: u64 = 32_000;
+
+/// A task that a child has in hand, whether or not its delivery is still ours.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) share_us: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Child {
+    pub(super) up: bool,
+    pub(super) jobs: TagMap<DeliveryTag, Job>,
+    /// Expected work of `jobs`.
+    pub(super) work_us: u64,
+    pub(super) next_look_us: Option<u64>,
+    look_step_us: u64,
+    recall_wanted: bool,
+}
+
+impl Child {
+    pub(super) fn look_after(&mut self, step_us: u64, now: Now) {
+        self.look_step_us = step_us;
+        self.next_look_us = Some(now.mono_us + step_us);
+    }
+
+    /// Something ended: it is alive, so the next look can wait.
+    pub(super) fn look_after_outcome(&mut self, now: Now) {
+        if !self.jobs.is_empty() {
+            self.look_after(LOOK_US, now);
+        }
+    }
+
+    /// It has `tag` no longer.
+    pub(super) fn done(&mut self, tag: DeliveryTag) -> bool {
+        let Some(job) = self.jobs.remove(&tag) else { return false };
+        self.work_us -= job.share_us;
+        if self.jobs.is_empty() {
+            self.next_look_us = None;
+        }
+        true
+    }
+}
+
+impl Engine {
+    /// A child can take tasks.
+    pub fn child_up(&mut self, child: ChildId) {
+        if let Some(state) = self.children.get_mut(child) {
+            state.up = true;
+        }
+    }
+
+    /// A child takes no more tasks; what it runs goes on.
+    pub fn child_down(&mut self, child: ChildId) {
+        if let Some(state) = self.children.get_mut(child) {
+            state.up = false;
+        }
+    }
+
+    /// Children whose page is to be looked at now, for [`Engine::looked`].
+    pub fn looks_due(&self, now: Now, due: &mut Vec<ChildId>) {
+        let is_due = |child: &Child| child.next_look_us.is_some_and(|at| at <= now.mono_us);
+        due.extend(self.children.iter().enumerate().filter(|(_, child)| is_due(child)).map(|(id, _)| id));
+    }
+
+    /// What a look at a child's page showed: the task it runs and since when (µs, monotonic).
+    pub fn looked(&mut self, child: ChildId, running: Option<(DeliveryTag, u64)>, now: Now) {
+        let others = self.children[child].jobs.len().saturating_sub(1);
+        let Some((tag, since_us)) = running else {
+            let state = &mut self.children[child];
+            state.next_look_us = None;
+            if !state.jobs.is_empty() {
+                state.look_after((state.look_step_us * 2).clamp(LOOK_US, SLOWEST_LOOK_US), now);
+            }
+            return;
+        };
+        let run_us = now.mono_us.saturating_sub(since_us);
+        let row = self.ledger.get(tag).and_then(|held| held.task);
+        self.tasks.at_least(row, run_us.saturating_mul(1000));
+        let early = self.ledger.get(tag).is_some_and(|held| !self.tasks.policy(held.task).acks_late);
+        let mut look_again = false;
+        if early {
+            if run_us >= EARLY_ACK_US {
+                self.ack_early(tag, now);
+            } else {
+                look_again = true;
+            }
+        }
+        if others > 0 {
+            if run_us >= RECALL_US {
+                self.want_recall(child);
+            } else {
+                look_again = true;
+            }
+        }
+        let state = &mut self.children[child];
+        state.next_look_us = None;
+        if look_again {
+            state.look_after(LOOK_US, now);
+        }
+    }
+
+    fn ack_early(&mut self, tag: DeliveryTag, now: Now) {
+        let Ok(settled) = self.ledger.settle(tag, now) else { return };
+        self.count(&Settlement::Ack);
+        self.pending.push(End { tag, settlement: Settlement::Ack, results: Vec::new(), publish: Vec::new() });
+        self.acked.insert(tag, settled.item);
+    }
+
+    pub(super) fn want_recall(&mut self, child: ChildId) {
+        let state = &mut self.children[child];
+        if !state.recall_wanted {
+            state.recall_wanted = true;
+            self.work.push_back(Work::Recall { child });
+        }
+    }
+
+    /// The answer to [`Work::Recall`]: these were not started and never will be by that child.
+    pub fn recalled(&mut self, child: ChildId, mut tags: Vec<DeliveryTag>, now: Now) {
+        self.children[child].recall_wanted = false;
+        tags.sort_unstable();
+        for tag in tags.into_iter().rev() {
+            if self.children[child].done(tag) {
+                self.stats.recalled += 1;
+                self.back_in_line(tag, now);
+            }
+        }
+    }
+
+    /// A task that no child has any more, and that was not started: next in line, or back to the broker when stopping.
+    pub(super) fn back_in_line(&mut self, tag: DeliveryTag, now: Now) {
+        let stopping = self.stopping != Stopping::No;
+        let Some(held) = self.find_mut(tag) else { return };
+        if stopping {
+            self.hand_back(tag, now);
+            return;
+        }
+        held.place = Place::Ready;
+        let level = priority(&held.delivery);
+        self.ready.push_front(level, tag);
+    }
+
+    /// A child dropped a task: it will neither start nor end it.
+    pub fn dropped(&mut self, child: ChildId, tag: DeliveryTag, started: bool, now: Now) {
+        if !self.children[child].done(tag) {
+            return;
+        }
+        if !started {
+            self.back_in_line(tag, now);
+            return;
+        }
+        let policy = self.find_mut(tag).map(|held| (held.task, held.verdict, held.delivery.crashes));
+        let Some((task, verdict, crashes)) = policy else { return };
+        let answer = settlement(Outcome::Lost, verdict, self.tasks.policy(task), crashes, None);
+        let owed = self.ledger.get(tag).is_some();
+        let requeued = matches!(answer, Settlement::Requeue { .. });
+        if (owed && requeued) || self.stopping != Stopping::No {
+            self.acked.remove(&tag);
+            self.settle(tag, answer, now);
+            return;
+        }
+        // It is over, but its end must be told: another child stores WorkerLostError.
+        if let Some(Held { verdict, place, delivery, .. }) = self.find_mut(tag) {
+            *verdict = Verdict::Crashed;
+            *place = Place::Ready;
+            let level = priority(delivery);
+            self.ready.push_front(level, tag);
+        }
+    }
+
+    /// A child has died. `running` is what it ran, if anything; the rest goes to others.
+    pub fn child_lost(&mut self, child: ChildId, running: Option<DeliveryTag>, now: Now) {
+        let Some(state) = self.children.get_mut(child) else { return };
+        state.up = false;
+        state.recall_wanted = false;
+        let mut tags: Vec<_> = state.jobs.keys().copied().collect();
+        tags.sort_unstable();
+        for tag in tags.into_iter().rev() {
+            self.dropped(child, tag, running == Some(tag), now);
+        }
+        if let Some(tag) = running {
+            self.notices.push(Notice::Warning(format!("child {child} died while it ran delivery {}", tag.0)));
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Ends: outcomes become settlements, and settlements become cycles, one under way at a time.
+//!
+//! While a cycle is under way everything piles up for the next: batches grow with load, and an idle worker's cycle leaves
+//! at once. A cycle that failed is put back in front of what came since; one that the broker refuses is taken
+//! apart until the one end that it refuses is alone, and that message goes to the dead-letter store.
+
+use std::collections::VecDeque;
+
+use celeriac_protocol::delivery::reasons;
+use celeriac_protocol::{DeliveryTag, End, Publication, ResultWrite, Settlement};
+
+use super::{ChildId, Cycle, Engine, Fatal, Notice, Report, Stopping};
+use crate::Now;
+use crate::outcome::settlement;
+
+/// Most ends in one cycle: bounds the transaction.
+const MAX_ENDS: usize = 512;
+/// States of tasks that go on which may wait; beyond it only the latest of each key is kept.
+const MAX_PROGRESS: usize = 1_024;
+const FIRST_RETRY_US: u64 = 100_000;
+const LAST_RETRY_US: u64 = 5_000_000;
+
+/// What waits for the next cycle.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    pub(super) ends: Vec<End>,
+    /// Ends of a refused cycle: each goes alone.
+    alone: VecDeque<End>,
+    /// The next cycle that has no such end carries no end at all: what belongs to none was refused with the rest.
+    loose_alone: bool,
+    progress: Vec<(DeliveryTag, ResultWrite)>,
+    results: Vec<ResultWrite>,
+    publish: Vec<Publication>,
+    /// Bytes of results and continuations in all of the above.
+    pub(super) bytes: usize,
+    under_way: Option<u64>,
+    next_id: u64,
+    credit_sent: u64,
+    down: bool,
+    pub(super) retry_at_us: Option<u64>,
+    retry_step_us: u64,
+}
+
+fn weight(results: &[ResultWrite], publish: &[Publication]) -> usize {
+    let stored: usize = results.iter().map(|write| write.value.len()).sum();
+    stored + publish.iter().map(|publication| publication.payload.len()).sum::<usize>()
+}
+
+impl Pending {
+    pub(super) fn push(&mut self, end: End) {
+        self.bytes += weight(&end.results, &end.publish);
+        self.ends.push(end);
+    }
+
+    /// Nothing of that delivery may be stored any more.
+    pub(super) fn forget(&mut self, tag: DeliveryTag) {
+        self.ends.retain(|end| end.tag != tag);
+        self.alone.retain(|end| end.tag != tag);
+        self.progress.retain(|(of, _)| *of != tag);
+        self.weigh();
+    }
+
+    fn weigh(&mut self) {
+        let ends = self.ends.iter().chain(&self.alone).map(|end| weight(&end.results, &end.publish)).sum::<usize>();
+        let progress = self.progress.iter().map(|(_, write)| write.value.len()).sum::<usize>();
+        self.bytes = ends + progress + weight(&self.results, &self.publish);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+            && self.alone.is_empty()
+            && self.progress.is_empty()
+            && self.results.is_empty()
+            && self.publish.is_empty()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_empty() && self.under_way.is_none()
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.down
+    }
+}
+
+impl Engine {
+    /// A child reports the end of an attempt.
+    pub fn outcome(&mut self, child: ChildId, report: Report, now: Now) {
+        let tag = report.tag;
+        if !self.children.get_mut(child).is_some_and(|state| state.done(tag)) {
+            self.stats.refused += 1;
+            return;
+        }
+        self.children[child].look_after_outcome(now);
+        let Some(held) = self.find_mut(tag) else {
+            self.stats.refused += 1; // lost or handed back while it ran: somebody else stores its end
+            return;
+        };
+        let (task, verdict, crashes) = (held.task, held.verdict, held.delivery.crashes);
+        if let Some(run_ns) = report.run_ns {
+            self.tasks.observe(task, run_ns);
+        }
+        self.stats.ended += 1;
+        if !self.pending.progress.is_empty() && !report.results.is_empty() {
+            self.pending.progress.retain(|(of, _)| *of != tag);
+        }
+        if let Ok(settled) = self.ledger.settle(tag, now) {
+            let policy = self.tasks.policy(task);
+            let answer = settlement(report.outcome, verdict, policy, crashes, report.detail.as_deref());
+            self.count(&answer);
+            if let Settlement::Dead { reason, detail } = &answer {
+                let detail = detail.clone();
+                self.notices.push(Notice::Dead { delivery: settled.item.delivery, reason, detail });
+            }
+            let Report { results, publish, .. } = report;
+            self.pending.push(End { tag, settlement: answer, results, publish });
+        } else {
+            self.acked.remove(&tag);
+            self.pending.bytes += weight(&report.results, &report.publish);
+            self.pending.results.extend(report.results);
+            self.pending.publish.extend(report.publish);
+        }
+    }
+
+    /// States of a task that goes on.
+    pub fn progress(&mut self, tag: DeliveryTag, results: Vec<ResultWrite>) {
+        if self.find_mut(tag).is_none() {
+            return;
+        }
+        self.pending.bytes += weight(&results, &[]);
+        self.pending.progress.extend(results.into_iter().map(|write| (tag, write)));
+        if self.pending.progress.len() > MAX_PROGRESS {
+            let mut seen = std::collections::HashSet::new();
+            let mut latest: Vec<_> = self.pending.progress.drain(..).rev().collect();
+            latest.retain(|(_, write)| seen.insert(write.key.clone()));
+            latest.reverse();
+            self.pending.progress = latest;
+            self.pending.weigh();
+        }
+    }
+
+    /// Settles an open delivery with nothing to store.
+    pub(super) fn settle(&mut self, tag: DeliveryTag, answer: Settlement, now: Now) {
+        if self.ledger.settle(tag, now).is_ok() {
+            self.count(&answer);
+            self.pending.push(End { tag, settlement: answer, results: Vec::new(), publish: Vec::new() });
+        }
+    }
+
+    /// The next cycle, if one may leave now and has something to say.
+    pub fn next_cycle(&mut self, now: Now) -> Option<Cycle> {
+        let waits = self.pending.retry_at_us.is_some_and(|at| now.mono_us < at);
+        if self.pending.under_way.is_some() || self.pending.down || waits {
+            return None;
+        }
+        self.pending.retry_at_us = None;
+        let ends_now = self.pending.ends.len().min(MAX_ENDS);
+        let cut_off = self.pending.alone.len() + self.pending.ends.len() - ends_now;
+        let credit = self.credit().saturating_sub(cut_off as u64);
+        let credit_total = self.received + credit;
+        let pending = &mut self.pending;
+        let unused = pending.credit_sent.saturating_sub(self.received);
+        let wants_more = credit_total > pending.credit_sent && unused.saturating_mul(2) <= credit;
+        let takes_back = self.stopping != Stopping::No && unused > 0;
+        if pending.is_empty() && !wants_more && !takes_back {
+            return None;
+        }
+        pending.next_id += 1;
+        let mut cycle = Cycle { id: pending.next_id, credit_total, ..Cycle::default() };
+        if let Some(end) = pending.alone.pop_front() {
+            cycle.credit_total = self.received;
+            cycle.ends.push(end);
+        } else {
+            if std::mem::take(&mut pending.loose_alone) {
+                cycle.credit_total = self.received;
+            } else {
+                cycle.ends.extend(pending.ends.drain(..ends_now));
+            }
+            cycle.results.extend(pending.progress.drain(..).map(|(_, write)| write));
+            cycle.results.append(&mut pending.results);
+            cycle.publish.append(&mut pending.publish);
+        }
+        pending.weigh_after_cycle();
+        pending.under_way = Some(cycle.id);
+        pending.credit_sent = cycle.credit_total;
+        Some(cycle)
+    }
+
+    /// Deliveries that may be received now, in addition to those received.
+    fn credit(&self) -> u64 {
+        let children = self.children_up();
+        if self.stopping != Stopping::No || children == 0 || self.pending.bytes > super::dispatch::MAX_PENDING_BYTES {
+            return 0;
+        }
+        let expected = self.tasks.overall.expected_us();
+        self.window.credit(self.ledger.held(), self.ledger.bytes(), children, expected) as u64
+    }
+
+    /// A cycle is stored; the ends of `lost` were refused.
+    pub fn cycled(&mut self, id: u64, lost: &[DeliveryTag]) {
+        if self.pending.under_way == Some(id) {
+            self.pending.under_way = None;
+        }
+        self.pending.retry_step_us = 0;
+        self.stats.cycles += 1;
+        self.stats.lost += lost.len() as u64;
+        if !lost.is_empty() {
+            let text = format!("the ends of {} tasks were refused: others have them, their lease had run out", lost.len());
+            self.notices.push(Notice::Warning(text));
+        }
+    }
+
+    /// Nothing of a cycle was done. `transient`: the same may succeed later; `refused`: the request itself is at fault.
+    ///
+    /// # Errors
+    /// [`Fatal`]: no cycle can ever succeed again.
+    pub fn failed(&mut self, cycle: Cycle, why: &str, transient: bool, refused: bool, now: Now) -> Result<(), Fatal> {
+        self.stats.failed_cycles += 1;
+        if self.pending.under_way == Some(cycle.id) {
+            self.pending.under_way = None;
+        }
+        self.pending.credit_sent = self.pending.credit_sent.min(self.received); // nobody has heard of it
+        if transient {
+            let step = (self.pending.retry_step_us * 2).clamp(FIRST_RETRY_US, LAST_RETRY_US);
+            self.pending.retry_step_us = step;
+            self.pending.retry_at_us = Some(now.mono_us + step);
+            self.put_back(cycle);
+            return Ok(());
+        }
+        if !refused {
+            return Err(Fatal(why.to_owned()));
+        }
+        self.take_apart(cycle, why);
+        Ok(())
+    }
+
+    fn put_back(&mut self, mut cycle: Cycle) {
+        let pending = &mut self.pending;
+        cycle.ends.append(&mut pending.ends);
+        pending.ends = cycle.ends;
+        cycle.results.append(&mut pending.results);
+        pending.results = cycle.results;
+        cycle.publish.append(&mut pending.publish);
+        pending.publish = cycle.publish;
+        pending.weigh();
+    }
+
+    fn take_apart(&mut self, mut cycle: Cycle, why: &str) {
+        let single = cycle.ends.len() == 1 && cycle.results.is_empty() && cycle.publish.is_empty();
+        if !cycle.results.is_empty() || !cycle.publish.is_empty() {
+            // Nobody waits for a state of a task that goes on; the end of an early-acked one has no message to keep.
+            let (results, publish) = (cycle.results.len(), cycle.publish.len());
+            if cycle.ends.is_empty() {
+                let text = format!("{results} states and {publish} messages were refused and are gone: {why}");
+                self.notices.push(Notice::Error(text));
+                return;
+            }
+            self.pending.results.splice(0..0, cycle.results.drain(..));
+            self.pending.publish.splice(0..0, cycle.publish.drain(..));
+            self.pending.loose_alone = true;
+        }
+        if !single {
+            self.pending.alone.extend(cycle.ends);
+            self.pending.weigh();
+            return;
+        }
+        for end in cycle.ends {
+            let bare = end.results.is_empty() && end.publish.is_empty();
+            if bare && matches!(end.settlement, Settlement::Dead { .. }) {
+                let text = format!("delivery {} cannot be settled, its lease will run out: {why}", end.tag.0);
+                self.notices.push(Notice::Error(text));
+                continue;
+            }
+            let detail = format!("its end was refused by the broker: {why}");
+            self.notices.push(Notice::Error(format!("delivery {}: {detail}", end.tag.0)));
+            let settlement = Settlement::Dead { reason: reasons::REJECTED, detail };
+            self.pending.alone.push_back(End { settlement, results: Vec::new(), publish: Vec::new(), ..end });
+        }
+        self.pending.weigh();
+    }
+
+    /// The transport lost its broker.
+    pub fn down(&mut self) {
+        self.pending.down = true;
+    }
+
+    /// The transport has its broker again.
+    pub fn up(&mut self) {
+        self.pending.down = false;
+        self.pending.retry_at_us = None;
+    }
+}
+
+impl Pending {
+    fn weigh_after_cycle(&mut self) {
+        if self.is_empty() {
+            self.bytes = 0; // the usual case: everything left
+        } else {
+            self.weigh();
+        }
+    }
+}

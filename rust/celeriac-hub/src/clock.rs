@@ -1,0 +1,44 @@
+//! The clocks of one hub: µs since it was made, and the wall.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use celeriac_engine::Now;
+
+/// Reads both clocks. Its origin is the moment it was made; forked children inherit it and agree on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock that starts at 0 now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { origin: Instant::now() }
+    }
+
+    /// Monotonic, in ns.
+    #[must_use]
+    pub fn mono_ns(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono_us: self.mono_ns() / 1000, wall_ms: i64::try_from(wall.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// The moment at which [`Now::mono_us`] will be `us`.
+    #[must_use]
+    pub fn instant(&self, us: u64) -> Instant {
+        self.origin + std::time::Duration::from_micros(us)
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}

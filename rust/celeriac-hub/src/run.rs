@@ -1,0 +1,332 @@
+//! The hub's thread: takes from the inbox, lets the engine decide, carries out what it says.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use celeriac_engine::{ChildId, Cycle, Engine, Fatal, Now, Stopping, Work};
+use celeriac_transport::contract::{self, Consumer, Event, QueueSpec, TransportError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use crate::Clock;
+use crate::child::{Shared, Ticket, Told};
+use crate::hub::{HubStats, Published};
+use crate::link::Link;
+use crate::notices::{Notice, Notices};
+
+/// Entries of the inbox that one turn takes at most, so that children are not starved by events.
+const TURN: usize = 256;
+const WARNING: u8 = 30;
+const ERROR: u8 = 40;
+const CRITICAL: u8 = 50;
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Revoke(Vec<String>),
+    SetConsuming(QueueSpec, bool),
+    Stop(Stopping),
+    Panic,
+}
+
+#[derive(Debug)]
+pub(crate) enum Input {
+    Event(Event),
+    /// Some child has told something.
+    Reports,
+    PortUp(ChildId, Sender<Vec<Ticket>>),
+    PortDown(ChildId),
+    Command(Command),
+}
+
+/// Why the loop ended.
+enum Ended {
+    Asked,
+    Fatal(String),
+}
+
+pub(crate) struct Loop {
+    consumer: Box<dyn Consumer>,
+    engine: Engine,
+    inbox: Receiver<Input>,
+    links: Vec<Link>,
+    notices: Arc<Notices>,
+    published: Arc<Published>,
+    clock: Clock,
+    told: Vec<Told>,
+    looks: Vec<ChildId>,
+    stats: HubStats,
+    announced: bool,
+    /// The transport was told to stop; it is the last thing to end.
+    stopping_transport: bool,
+    ended: Option<Ended>,
+}
+
+impl Loop {
+    pub(crate) fn new(
+        consumer: Box<dyn Consumer>,
+        engine: Engine,
+        inbox: Receiver<Input>,
+        children: &[Arc<Shared>],
+        notices: Arc<Notices>,
+        published: Arc<Published>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            consumer,
+            engine,
+            inbox,
+            links: children.iter().map(|shared| Link::new(Arc::clone(shared))).collect(),
+            notices,
+            published,
+            clock,
+            told: Vec::new(),
+            looks: Vec::new(),
+            stats: HubStats::default(),
+            announced: false,
+            stopping_transport: false,
+            ended: None,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let (notices, published) = (Arc::clone(&self.notices), Arc::clone(&self.published));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            while self.ended.is_none() {
+                self.turn();
+            }
+        }));
+        self.links.iter_mut().for_each(Link::close);
+        let reason = match (outcome, self.ended.take()) {
+            (Ok(()), Some(Ended::Fatal(why))) => {
+                self.consumer.stop();
+                self.consumer.join();
+                Some(why)
+            }
+            (Ok(()), _) => {
+                self.consumer.join();
+                None
+            }
+            (Err(panic), _) => {
+                // What is held and what runs cannot be trusted any more: leases run out when this process ends, and
+                // no delivery is handed back while its task may still run here.
+                std::mem::forget(self.consumer);
+                let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+                let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+                Some(format!("the hub failed: {text}; deliveries that it held return when their leases run out"))
+            }
+        };
+        if let Some(why) = &reason {
+            notices.push(Notice::Log(CRITICAL, why.clone()));
+        }
+        notices.push(Notice::Stopped(reason));
+        published.done.set();
+    }
+
+    fn turn(&mut self) {
+        let wake = self.engine.next_wake_us();
+        let first = match wake {
+            Some(us) => match self.inbox.recv_deadline(self.clock.instant(us)) {
+                Ok(input) => Some(input),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return self.end(Ended::Fatal("nobody holds the hub".to_owned())),
+            },
+            None => match self.inbox.recv() {
+                Ok(input) => Some(input),
+                Err(_) => return self.end(Ended::Fatal("nobody holds the hub".to_owned())),
+            },
+        };
+        let now = self.clock.now();
+        let mut next = first;
+        for _ in 0..TURN {
+            let Some(input) = next else { break };
+            self.handle(input, now);
+            next = self.inbox.try_recv().ok();
+        }
+        if let Some(input) = next {
+            self.handle(input, now);
+        }
+        self.engine.tick(now);
+        self.look(now);
+        self.engine.dispatch(now);
+        self.work(now);
+        self.engine.dispatch(now); // what a recall brought back
+        self.work(now);
+        self.cycle(now);
+        self.tell();
+        self.finish();
+        self.stats.turns += 1;
+        self.stats.busy_us += self.clock.mono_ns() / 1000 - now.mono_us;
+        self.stats.engine = self.engine.stats();
+        *self.published.stats.lock().unwrap_or_else(PoisonError::into_inner) = self.stats;
+    }
+
+    fn end(&mut self, why: Ended) {
+        self.ended.get_or_insert(why);
+    }
+
+    fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Event(event) => self.event(event, now),
+            Input::Reports => {
+                if let Some(link) = self.links.first() {
+                    link.shared.waker.sent.store(false, Ordering::Release); // before the outboxes are read
+                }
+                (0..self.links.len()).for_each(|child| self.reports(child, now));
+            }
+            Input::PortUp(child, door) => {
+                if self.engine.stopping() == Stopping::No {
+                    self.links[child].open(door);
+                    self.engine.child_up(child);
+                }
+            }
+            Input::PortDown(child) => self.port_down(child, now),
+            Input::Command(command) => self.command(command, now),
+        }
+    }
+
+    fn port_down(&mut self, child: ChildId, now: Now) {
+        self.reports(child, now);
+        if !self.links[child].has_port() {
+            self.links[child].close();
+            self.engine.child_down(child);
+        }
+        let tags = self.links[child].recall();
+        self.engine.recalled(child, tags, now);
+    }
+
+    fn command(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Revoke(ids) => self.engine.revoke(ids.iter().map(String::as_str), now),
+            Command::SetConsuming(queue, on) => self.consumer.set_consuming(queue, on),
+            Command::Stop(how) => {
+                self.engine.stop(how, now);
+                self.work(now);
+                self.links.iter_mut().for_each(Link::close);
+            }
+            #[expect(clippy::panic, reason = "a test asks for it")]
+            Command::Panic => panic!("asked for by a test"),
+        }
+    }
+
+    fn event(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Deliveries(batch) => self.engine.deliveries(batch, now),
+            Event::Cycled { id, lost } => {
+                self.announce();
+                self.engine.cycled(id, &lost);
+            }
+            Event::Failed { cycle, error } => self.failed(cycle, &error, now),
+            Event::Lost(tags) => self.engine.lost(&tags, now),
+            Event::Broadcast { exchange, routing_key, payload } => {
+                self.notices.push(Notice::Broadcast { exchange, routing_key, payload });
+            }
+            Event::Down(error) => {
+                self.engine.down();
+                self.notices.push(Notice::Down(error.to_string()));
+            }
+            Event::Up => {
+                self.engine.up();
+                self.notices.push(Notice::Up);
+                self.announce();
+            }
+            Event::Notice(text) => self.notices.push(Notice::Log(WARNING, text)),
+            Event::Stopped if self.stopping_transport => self.end(Ended::Asked),
+            Event::Stopped => self.end(Ended::Fatal("the transport has stopped by itself".to_owned())),
+        }
+    }
+
+    fn announce(&mut self) {
+        if !self.announced {
+            self.announced = true;
+            self.notices.push(Notice::Ready);
+        }
+    }
+
+    fn failed(&mut self, cycle: contract::Cycle, error: &TransportError, now: Now) {
+        let contract::Cycle { id, ends, results, publish, credit_total } = cycle;
+        let cycle = Cycle { id, ends, results, publish, credit_total };
+        let refused = matches!(error, TransportError::Refused(_));
+        let why = error.to_string();
+        self.notices.push(Notice::Log(WARNING, format!("a cycle of {} ends was not stored: {why}", cycle.ends.len())));
+        if let Err(Fatal(why)) = self.engine.failed(cycle, &why, error.is_transient(), refused, now) {
+            self.end(Ended::Fatal(why));
+        }
+    }
+
+    fn reports(&mut self, child: ChildId, now: Now) {
+        let mut told = std::mem::take(&mut self.told);
+        self.links[child].reports(&mut told);
+        for one in told.drain(..) {
+            match one {
+                Told::End { report, .. } => self.engine.outcome(child, report, now),
+                Told::Progress { tag, results } => self.engine.progress(tag, results),
+                Told::Dropped { tag, started, .. } => self.engine.dropped(child, tag, started, now),
+            }
+        }
+        self.told = told;
+    }
+
+    fn look(&mut self, now: Now) {
+        let mut looks = std::mem::take(&mut self.looks);
+        looks.clear();
+        self.engine.looks_due(now, &mut looks);
+        for &child in &looks {
+            self.reports(child, now);
+            let running = self.links[child].running();
+            self.engine.looked(child, running, now);
+        }
+        self.looks = looks;
+    }
+
+    fn work(&mut self, now: Now) {
+        while let Some(work) = self.engine.next_work() {
+            match work {
+                Work::Dispatch { child, batch } => {
+                    let refused = self.links[child].send(batch);
+                    if !refused.is_empty() {
+                        self.engine.child_down(child); // its port is gone, and the news of it is on its way
+                        self.engine.recalled(child, refused, now);
+                    }
+                }
+                Work::Recall { child } => {
+                    self.reports(child, now);
+                    let tags = self.links[child].recall();
+                    self.engine.recalled(child, tags, now);
+                }
+            }
+        }
+    }
+
+    fn cycle(&mut self, now: Now) {
+        if self.stopping_transport {
+            return;
+        }
+        if let Some(Cycle { id, ends, results, publish, credit_total }) = self.engine.next_cycle(now) {
+            self.consumer.submit(contract::Cycle { id, ends, results, publish, credit_total });
+        }
+    }
+
+    fn tell(&mut self) {
+        if !self.engine.has_notices() {
+            return;
+        }
+        use celeriac_engine::Notice as Said;
+        for said in self.engine.take_notices() {
+            self.notices.push(match said {
+                Said::Warning(text) => Notice::Log(WARNING, text),
+                Said::Error(text) => Notice::Log(ERROR, text),
+                Said::Received(delivery) => Notice::Received(delivery),
+                Said::Unknown(delivery) => Notice::Unknown(delivery),
+                Said::Revoked(delivery, verdict) => Notice::Revoked(delivery, verdict.word().unwrap_or("")),
+                Said::Dead { delivery, reason, detail } => Notice::Dead { delivery, reason, detail },
+            });
+        }
+    }
+
+    fn finish(&mut self) {
+        if !self.stopping_transport && self.engine.is_drained() {
+            self.stopping_transport = true;
+            self.consumer.stop();
+        }
+    }
+}
