@@ -171,17 +171,19 @@ class Hub:
     `config`: url, options, timeout_ms, node, queues (list of (name, exchange, exchange_type, routing_key)), children
     (number of ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
     tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost, max_crashes), accept (list of content
-    types), timezone_offset_ms (for naive dates), max_message_bytes, notify (list of notice kinds wanted).
+    types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
+    kinds wanted).
     """
 
     def __new__(cls, config: Mapping[str, object]) -> Hub: ...
     def start(self) -> None: ...
     def port(self, child: int) -> Port: ...
     def notices(self, timeout_ms: int) -> list[tuple[str, object]]:
-        """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`; lets signals through.
+        """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`, signals get through.
 
-        Kinds: log (level, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task, reason,
-        detail) · revoked (Message, reason) · broadcast (exchange, routing_key, envelope) · ready · stopped (None, or text why).
+        Kinds: log (level number, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task,
+        reason, detail) · revoked (Message, reason) · broadcast (exchange, routing_key, envelope) · ready · stopped
+        (None, or text why). Only those in `notify`, and always ready and stopped.
         """
     def revoke(self, task_ids: Sequence[str]) -> None: ...
     def set_consuming(self, queue: tuple[str, str, str, str], on: bool) -> None: ...
@@ -200,7 +202,7 @@ class Port:
         On the main thread it waits in slices and runs signal handlers between them.
         """
     def flush(self) -> None:
-        """Shows the hub what was finished. `next_batch`, the end of a batch and a millisecond's age do it by themselves."""
+        """Shows the hub what was finished. `next_batch`, the end of a batch and an age of 1 ms do it by themselves."""
 
 @final
 class Job:
@@ -216,11 +218,11 @@ class Job:
     def crashes(self) -> int: ...
     @property
     def verdict(self) -> str | None:
-        """None: run it. Else it must not run: store its end as `results` of `finish(OUTCOME_IGNORE, ...)`, without `start`.
+        """None: run it. Else it must not run: give its end as `results` to `finish(OUTCOME_IGNORE, ...)`, no `start`.
 
-        unknown: FAILURE NotRegistered · expired, revoked: REVOKED with TaskRevokedError(verdict) · crashed:
-        FAILURE WorkerLostError (it took down `task_max_crashes` processes). Whatever the outcome, the hub settles by the
-        verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
+        unknown: FAILURE NotRegistered · expired, revoked: REVOKED with TaskRevokedError(verdict) · crashed: FAILURE
+        WorkerLostError (it took down `task_max_crashes` processes). Whatever the outcome, the hub settles by
+        the verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
         """
     def start(self) -> bool:
         """Marks it as running; early acknowledgement counts from here. Call it once the body is decoded.

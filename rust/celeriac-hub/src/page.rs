@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Slots in a page.
-pub const SLOTS: usize = 252;
+pub(crate) const SLOTS: usize = 252;
 const IDLE: u64 = u64::MAX;
 
 /// Where a slot's job stands.

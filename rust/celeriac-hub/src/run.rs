@@ -243,8 +243,8 @@ impl Loop {
     }
 
     fn failed(&mut self, cycle: contract::Cycle, error: &TransportError, now: Now) {
-        let contract::Cycle { id, ends, results, publish, credit_total } = cycle;
-        let cycle = Cycle { id, ends, results, publish, credit_total };
+        let contract::Cycle { id, ends, results, publish, credit_total, started } = cycle;
+        let cycle = Cycle { id, ends, results, publish, credit_total, started };
         let refused = matches!(error, TransportError::Refused(_));
         let why = error.to_string();
         self.notices.push(Notice::Log(WARNING, format!("a cycle of {} ends was not stored: {why}", cycle.ends.len())));
@@ -301,8 +301,8 @@ impl Loop {
         if self.stopping_transport {
             return;
         }
-        if let Some(Cycle { id, ends, results, publish, credit_total }) = self.engine.next_cycle(now) {
-            self.consumer.submit(contract::Cycle { id, ends, results, publish, credit_total });
+        if let Some(Cycle { id, ends, results, publish, credit_total, started }) = self.engine.next_cycle(now) {
+            self.consumer.submit(contract::Cycle { id, ends, results, publish, credit_total, started });
         }
     }
 

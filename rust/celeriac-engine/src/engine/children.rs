@@ -8,8 +8,9 @@ use crate::hash::TagMap;
 use crate::outcome::{Outcome, settlement};
 use crate::{Now, Verdict};
 
-/// A task that has run for so long is acked early, if it is to be; shorter ones are acked with their result, in one step.
-const EARLY_ACK_US: u64 = 1_000;
+/// A task that has run for so long is acked, if it is to be acked early, or named as begun. Shorter ones are settled
+/// with their result, in one step.
+const BEGUN_US: u64 = 1_000;
 /// A task that has run for so long gets nothing queued behind it: that goes back to the ready queue.
 const RECALL_US: u64 = 10_000;
 /// Longest pause between two looks at a child that has tasks it has not started.
@@ -91,14 +92,13 @@ impl Engine {
         let run_us = now.mono_us.saturating_sub(since_us);
         let row = self.ledger.get(tag).and_then(|held| held.task);
         self.tasks.at_least(row, run_us.saturating_mul(1000));
-        let early = self.ledger.get(tag).is_some_and(|held| !self.tasks.policy(held.task).acks_late);
         let mut look_again = false;
-        if early {
-            if run_us >= EARLY_ACK_US {
-                self.ack_early(tag, now);
-            } else {
-                look_again = true;
-            }
+        let late = self.ledger.get(tag).filter(|held| !held.begun).map(|held| self.tasks.policy(held.task).acks_late);
+        match late {
+            Some(_) if run_us < BEGUN_US => look_again = true,
+            Some(false) => self.ack_early(tag, now),
+            Some(true) => self.name_as_begun(tag),
+            None => {}
         }
         if others > 0 {
             if run_us >= RECALL_US {
@@ -111,6 +111,13 @@ impl Engine {
         state.next_look_us = None;
         if look_again {
             state.look_after(LOOK_US, now);
+        }
+    }
+
+    fn name_as_begun(&mut self, tag: DeliveryTag) {
+        if let Some(held) = self.ledger.get_mut(tag) {
+            held.begun = true;
+            self.pending.started.push(tag);
         }
     }
 

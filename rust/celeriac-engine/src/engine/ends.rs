@@ -31,6 +31,7 @@ pub(super) struct Pending {
     progress: Vec<(DeliveryTag, ResultWrite)>,
     results: Vec<ResultWrite>,
     publish: Vec<Publication>,
+    pub(super) started: Vec<DeliveryTag>,
     /// Bytes of results and continuations in all of the above.
     pub(super) bytes: usize,
     under_way: Option<u64>,
@@ -57,6 +58,7 @@ impl Pending {
         self.ends.retain(|end| end.tag != tag);
         self.alone.retain(|end| end.tag != tag);
         self.progress.retain(|(of, _)| *of != tag);
+        self.started.retain(|of| *of != tag);
         self.weigh();
     }
 
@@ -72,6 +74,7 @@ impl Pending {
             && self.progress.is_empty()
             && self.results.is_empty()
             && self.publish.is_empty()
+            && self.started.is_empty()
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -103,6 +106,9 @@ impl Engine {
         self.stats.ended += 1;
         if !self.pending.progress.is_empty() && !report.results.is_empty() {
             self.pending.progress.retain(|(of, _)| *of != tag);
+        }
+        if !self.pending.started.is_empty() {
+            self.pending.started.retain(|of| *of != tag);
         }
         if let Ok(settled) = self.ledger.settle(tag, now) {
             let policy = self.tasks.policy(task);
@@ -179,6 +185,7 @@ impl Engine {
             cycle.results.extend(pending.progress.drain(..).map(|(_, write)| write));
             cycle.results.append(&mut pending.results);
             cycle.publish.append(&mut pending.publish);
+            cycle.started.append(&mut pending.started);
         }
         pending.weigh_after_cycle();
         pending.under_way = Some(cycle.id);
@@ -242,6 +249,7 @@ impl Engine {
         pending.results = cycle.results;
         cycle.publish.append(&mut pending.publish);
         pending.publish = cycle.publish;
+        pending.started.append(&mut cycle.started);
         pending.weigh();
     }
 

@@ -43,6 +43,8 @@ struct Held {
     task: Option<TaskRow>,
     verdict: Verdict,
     place: Place,
+    /// The transport was told that its task began.
+    begun: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -65,6 +65,8 @@ pub struct Cycle {
     pub publish: Vec<Publication>,
     /// Deliveries that may be received in all since the start.
     pub credit_total: u64,
+    /// Deliveries whose task began and goes on: they are to blame if this process dies.
+    pub started: Vec<DeliveryTag>,
 }
 
 /// Something worth telling.

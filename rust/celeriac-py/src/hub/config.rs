@@ -1,0 +1,100 @@
+//! The table given to `Hub(...)`: read once, checked here, never kept.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use celeriac_engine::window::Prefetch;
+use celeriac_engine::{EngineConfig, TaskPolicy};
+use celeriac_hub::{HubConfig, Kinds, NoticeKind, SinkConsumer};
+use celeriac_transport::Options;
+use celeriac_transport::contract::Consumer;
+use celeriac_transport::open;
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::prelude::*;
+use pyo3::types::PyMapping;
+
+use crate::errors::into_pyerr;
+
+type Config<'a, 'py> = &'a Bound<'py, PyMapping>;
+
+/// The transport and the settings.
+pub(super) fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>, HubConfig)> {
+    let url: String = config.get_item("url")?.extract()?;
+    let options = match optional::<Bound<'_, PyMapping>>(config, "options")? {
+        Some(table) => crate::broker::options(&table)?,
+        None => Options::new(),
+    };
+    let timeout = Duration::from_millis(optional(config, "timeout_ms")?.unwrap_or(4_000));
+    let mut consumer = open::consumer(&url, &options, timeout).map_err(|error| into_pyerr(py, error))?;
+    if let Some(results) = optional::<String>(config, "result_url")?
+        && !open::same_store(&url, &results).map_err(|error| into_pyerr(py, error))?
+    {
+        let store = open::results(&results, &Options::new(), timeout).map_err(|error| into_pyerr(py, error))?;
+        consumer = Box::new(SinkConsumer::new(consumer, store));
+    }
+    let queues: Vec<(String, String, String, String)> = config.get_item("queues")?.extract()?;
+    let settings = HubConfig {
+        engine: engine(py, config)?,
+        queues: queues.into_iter().map(super::spec).collect(),
+        notify: kinds(py, config)?,
+    };
+    Ok((consumer, settings))
+}
+
+fn optional<'py, T: FromPyObjectOwned<'py>>(config: Config<'_, 'py>, name: &str) -> PyResult<Option<T>> {
+    if !config.contains(name)? {
+        return Ok(None);
+    }
+    let value = config.get_item(name)?;
+    if value.is_none() { Ok(None) } else { Ok(Some(value.extract().map_err(Into::into)?)) }
+}
+
+fn engine(py: Python<'_>, config: Config<'_, '_>) -> PyResult<EngineConfig> {
+    let default = EngineConfig::default();
+    let children = config.get_item("children")?.extract::<usize>()?;
+    if children == 0 {
+        return Err(super::refuse(py, "a worker needs at least one child: got 0".to_owned()));
+    }
+    let mut tasks = HashMap::new();
+    if let Some(table) = optional::<HashMap<String, Bound<'_, PyMapping>>>(config, "tasks")? {
+        for (name, policy) in table {
+            tasks.insert(name, task(&policy)?);
+        }
+    }
+    Ok(EngineConfig {
+        children,
+        prefetch: match optional::<usize>(config, "prefetch")? {
+            None => Prefetch::Adaptive,
+            Some(0) => Prefetch::Unlimited,
+            Some(count) => Prefetch::Fixed(count),
+        },
+        max_held_bytes: optional(config, "max_held_bytes")?.unwrap_or(default.max_held_bytes),
+        tasks,
+        accept: optional::<Vec<String>>(config, "accept")?.map_or(default.accept, HashSet::from_iter),
+        timezone_offset_ms: optional(config, "timezone_offset_ms")?.unwrap_or(0),
+        max_message_bytes: optional(config, "max_message_bytes")?.unwrap_or(default.max_message_bytes),
+        notify_received: false, // the hub sets it by `notify`
+    })
+}
+
+fn task(table: Config<'_, '_>) -> PyResult<TaskPolicy> {
+    let default = TaskPolicy::default();
+    Ok(TaskPolicy {
+        acks_late: optional(table, "acks_late")?.unwrap_or(default.acks_late),
+        acks_on_failure: optional(table, "acks_on_failure")?.unwrap_or(default.acks_on_failure),
+        reject_on_worker_lost: optional(table, "reject_on_worker_lost")?.unwrap_or(default.reject_on_worker_lost),
+        max_crashes: optional(table, "max_crashes")?.unwrap_or(default.max_crashes),
+    })
+}
+
+fn kinds(py: Python<'_>, config: Config<'_, '_>) -> PyResult<Kinds> {
+    let mut kinds = Kinds::FEWEST;
+    for name in optional::<Vec<String>>(config, "notify")?.unwrap_or_default() {
+        let Some((_, kind)) = NoticeKind::ALL.into_iter().find(|(known, _)| *known == name) else {
+            let known = NoticeKind::ALL.map(|(known, _)| known).join(", ");
+            return Err(super::refuse(py, format!("no notice of kind '{name}'; there are {known}")));
+        };
+        kinds = kinds.with(kind);
+    }
+    Ok(kinds)
+}
