@@ -6,13 +6,14 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, cast
 
 from celeriac.app.context import running_task, running_worker_task
 from celeriac.local import Proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
     from celeriac.app.base import Celery
     from celeriac.app.task import Task
 
@@ -95,7 +96,7 @@ def _strict_current_app() -> Celery:
 def _warning_current_app() -> Celery:
     import traceback
 
-    print("-- USES CURRENT_APP", file=sys.stderr)
+    sys.stderr.write("-- USES CURRENT_APP\n")
     traceback.print_stack(file=sys.stderr)
     return _get_current_app()
 
@@ -141,5 +142,5 @@ def _get_active_apps() -> Generator[Celery, None, None]:
     yield from list(_apps)
 
 
-current_app: Celery = cast("Celery", Proxy(lambda: get_current_app()))
+current_app: Celery = cast("Celery", Proxy(get_current_app))
 current_task: Task[..., Any] = cast("Task[..., Any]", Proxy(get_current_task))

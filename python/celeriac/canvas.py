@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, TypeVar
 
@@ -10,6 +9,8 @@ from celeriac._state import get_current_app
 from celeriac.utils import uuid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from celeriac.app.base import Celery
     from celeriac.result import AsyncResult, EagerResult
 
@@ -286,10 +287,10 @@ class Signature(dict[str, Any], Generic[R]):
 
     # --- operators
 
-    def __or__(self, other: Any) -> NoReturn:  # type: ignore[override]  # not dict's union
+    def __or__(self, other: Any) -> NoReturn:  # not dict's union
         raise NotImplementedError(f"{self} | {other!r}: {_LATER}; use link()")
 
-    def __ior__(self, other: Any) -> NoReturn:  # type: ignore[override,misc]  # not dict's update
+    def __ior__(self, other: Any) -> NoReturn:  # not dict's update
         raise NotImplementedError(f"{self} |= {other!r}: {_LATER}; use link()")
 
     def __invert__(self) -> R:

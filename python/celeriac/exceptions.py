@@ -5,8 +5,10 @@ The compiled core raises these classes too, by name (`rust/celeriac-py/src/error
 
 from __future__ import annotations
 
-import datetime as _dt
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import datetime as dt
 
 
 class CeleryError(Exception):
@@ -103,13 +105,13 @@ class Retry(TaskPredicate):
     message: str | None = None
     exc: BaseException | None = None
     excs: str | None = None
-    when: float | _dt.datetime | None = None
+    when: float | dt.datetime | None = None
 
     def __init__(
         self,
         message: str | None = None,
         exc: BaseException | str | None = None,
-        when: float | _dt.datetime | None = None,
+        when: float | dt.datetime | None = None,
         is_eager: bool = False,
         sig: Any = None,
         **kwargs: object,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["PromiseProxy", "Proxy", "maybe_evaluate"]
 
@@ -58,7 +60,7 @@ class Proxy:
         doc = _get(self, "_Proxy__doc")
         return str(doc) if doc is not None else self._get_current_object().__doc__
 
-    @property
+    @property  # type: ignore[misc]  # the target's, to read only
     def __class__(self) -> Any:
         return self._get_current_object().__class__
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from celeriac._state import app_or_default as app_or_default
     from celeriac.app.base import Celery as Celery
     from celeriac.app.base import _BoundDecorator, _Decorator

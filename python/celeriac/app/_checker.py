@@ -95,5 +95,5 @@ def _compile(
     checker.__name__ = checker.__qualname__ = name
     checker.__code__ = checker.__code__.replace(co_name=name)
     if hasattr(checker.__code__, "co_qualname"):
-        checker.__code__ = checker.__code__.replace(co_qualname=name)
+        checker.__code__ = checker.__code__.replace(co_qualname=name)  # type: ignore[call-arg]  # 3.11
     return checker

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac.app.context import Context
+from celeriac.exceptions import Retry
 from celeriac.utils.nodenames import gethostname
 
 __all__ = ["apply", "through_serializer"]
@@ -15,7 +16,7 @@ def through_serializer(args: Any, kwargs: Any, serializer: str) -> tuple[Any, An
     from celeriac._bridge.codec import dumps, loads
 
     content_type, content_encoding, data = dumps((list(args), dict(kwargs)), serializer)
-    found = loads(data, content_type, content_encoding, [content_type])
+    found = loads(data, content_type, content_encoding, frozenset({content_type}))
     return found[0], found[1]
 
 
@@ -81,14 +82,20 @@ def apply(
         "stamps": {stamp: options[stamp] for stamp in stamped if stamp in options} if stamped else {},
     }
     request = Context(fields)
-    outcome = Tracer(app, hostname=fields["hostname"]).run_eager(task, fields["args"], fields["kwargs"], request)
+    tracer = app.__dict__.get("_eager_tracer")
+    if tracer is None:
+        tracer = app.__dict__["_eager_tracer"] = Tracer(app, hostname=gethostname())
+    try:
+        outcome = tracer.run_eager(task, fields["args"], fields["kwargs"], request, throw=throw)
+    except Retry as exc:  # with `throw` it comes out of the task
+        if exc.sig is None:
+            raise
+        return exc.sig.apply(retries=(retries or 0) + 1, throw=throw)
     ended = outcome.retval
     if outcome.state == "RETRY" and getattr(ended, "sig", None) is not None:
         # The next attempt, at once: waiting would only hold the caller up.
         return ended.sig.apply(retries=(retries or 0) + 1, throw=throw)
-    result = EagerResult(task_id, ended, outcome.state, traceback=outcome.traceback, name=task.name)
-    if throw and outcome.state == "FAILURE" and isinstance(ended, BaseException):
-        raise ended
+    result: EagerResult[Any] = EagerResult(task_id, ended, outcome.state, traceback=outcome.traceback, name=task.name)
     return result
 
 

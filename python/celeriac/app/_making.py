@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac._state import connect_on_app_finalize
 from celeriac.app._checker import make_checker
 from celeriac.app.autoretry import add_autoretry_behaviour
 from celeriac.local import PromiseProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["decorate", "task_from_fun"]
 
@@ -89,7 +91,7 @@ def task_from_fun(
         "__wrapped__": run if bind else staticmethod(fun),
         **options,
     }
-    cls = type(fun.__name__, (base or app.Task,), attributes)
+    cls: Any = type(fun.__name__, (base or app.Task,), attributes)
     task = cls()
     checker_of = type(app).type_checker
     task._checker = make_checker(fun, bind) if checker_of is _base_checker() else app.type_checker(fun, bound=bind)

@@ -60,6 +60,9 @@ class Outgoing:
     due_ms: int | None
     serializer: str
     compression: str | None
+    args: Any
+    kwargs: Any
+    eta: str | None
     declare: list[Any]
 
 

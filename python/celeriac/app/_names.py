@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac.app._settings import OLD_TO_NEW, SETTINGS
 from celeriac.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["canonical", "canonical_dict", "declare", "is_known", "suggestion"]
 

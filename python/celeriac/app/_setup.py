@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celeriac.exceptions import ImproperlyConfigured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from celeriac.app.config import Settings
 
 __all__ = ["Setup"]
@@ -140,7 +141,7 @@ class Setup:
         """Adds an entry to ``beat_schedule``; returns its key: `name`, or the signature's text."""
         dict_signature = isinstance(sig, dict)
         if dict_signature:
-            sig = sig.clone(args, kwargs)  # type: ignore[attr-defined]  # a Signature
+            sig = sig.clone(args, kwargs)
         elif not hasattr(sig, "name"):
             raise TypeError(f"add_periodic_task: expected a signature or a task, got {sig!r}")
         entry = {
@@ -241,7 +242,8 @@ class Setup:
     def _connection(self, url: Any, **kwargs: Any) -> Any:
         from celeriac.app._connection import Connection
 
-        return Connection(self, url, **kwargs)
+        app: Any = self
+        return Connection(app, url, **kwargs)
 
     @contextmanager
     def connection_or_acquire(self, connection: Any = None, pool: bool = True) -> Any:
@@ -255,7 +257,8 @@ class Setup:
         """`producer`, or one of the app's."""
         from celeriac.app._connection import Producer
 
-        yield producer or Producer(self)
+        app: Any = self
+        yield producer or Producer(app)
 
     default_producer = producer_or_acquire
 
@@ -340,7 +343,10 @@ class Setup:
 
     def bugreport(self) -> str:
         """A text for bug reports."""
-        from celeriac.app._bugreport import bugreport
+        from celeriac.app._report import facts
 
         app: Any = self
-        return bugreport(app)
+        found = facts(app)
+        settings = found.pop("settings")
+        lines = [f"{name}: {value}" for name, value in found.items()]
+        return "\n".join(lines + [f"{name}: {value!r}" for name, value in sorted(settings.items())])

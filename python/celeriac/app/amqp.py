@@ -19,7 +19,8 @@ from celeriac.app._message import Outgoing, eta_and_due, expiry, origin
 from celeriac.app._options import PROPERTY_LEAKS, check_option_names
 from celeriac.app._queues import Queues
 from celeriac.app.context import collecting
-from celeriac.app.routes import Router, prepare
+from celeriac.app.routes import Router as RouterOf
+from celeriac.app.routes import prepare
 from celeriac.exceptions import BrokerUnavailable, ImproperlyConfigured, OperationalError
 
 if TYPE_CHECKING:
@@ -64,14 +65,12 @@ class AMQP:
     kwargsrepr_maxsize = 1024
     task_protocols = (2,)
     autoexchange: Any = None
-    Exchange = Exchange
-    Queue = Queue
 
     def __init__(self, app: Celery) -> None:
         self.app = app
         self._defaults: _Defaults | None = None
         self._queues: Queues | None = None
-        self._router: Router | None = None
+        self._router: RouterOf | None = None
         self._declared: set[str] = set()
         self._declared_pid = os.getpid()
         app.conf.bind_to(self._on_setting)
@@ -140,13 +139,13 @@ class AMQP:
         self.__dict__.pop("routes", None)
         self._router = self._defaults = None
 
-    def Router(self, queues: Any = None, create_missing: bool | None = None) -> Router:  # noqa: N802 - Celery's name
+    def Router(self, queues: Any = None, create_missing: bool | None = None) -> RouterOf:  # noqa: N802 - Celery's name
         """A router over the app's routes."""
         missing = self.app.conf.task_create_missing_queues if create_missing is None else create_missing
-        return Router(self.routes, queues or self.queues, missing, app=self.app)
+        return RouterOf(self.routes, queues or self.queues, missing, app=self.app)
 
     @property
-    def router(self) -> Router:
+    def router(self) -> RouterOf:
         """The app's router."""
         if self._router is None:
             self._router = self.Router()
@@ -214,7 +213,8 @@ class AMQP:
         Args:
             name: name of the task.
             task_id: its id.
-            args, kwargs: list or tuple, and mapping.
+            args: list or tuple.
+            kwargs: mapping.
             options: call options of `Task.apply_async`.
             task: the task if it is known here.
 

@@ -22,7 +22,7 @@ _OPTIONS = (
 
 def add_autoretry_behaviour(task: Any, **options: Any) -> None:
     """Wraps ``task.run`` so that exceptions of ``autoretry_for`` retry; once a task. The original is ``_orig_run``."""
-    settings = {name: options.get(name, getattr(task, name, None)) for name in _OPTIONS}
+    settings: dict[str, Any] = {name: options.get(name, getattr(task, name, None)) for name in _OPTIONS}
     if not settings["autoretry_for"] or hasattr(task, "_orig_run"):
         return
     catch = tuple(settings["autoretry_for"])

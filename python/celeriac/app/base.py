@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import cached_property
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
@@ -20,6 +19,7 @@ from celeriac.utils.dispatch import Signal
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from typing_extensions import Self
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from celeriac.app.task import CoroutineTask, Task
     from celeriac.canvas import Signature
     from celeriac.result import AsyncResult
+
+    TaskOf = Task[..., Any]  # inside the class `Task` is a property
 
 __all__ = ["App", "Celeriac", "Celery"]
 
@@ -170,7 +172,7 @@ class Celery(Setup):
     def task(self, *args: Any, **opts: Any) -> Any:
         """Decorator: makes a task of a function, bare or with options.
 
-        Args:
+        Options:
             name: default ``<module>.<function>``.
             base: task class.
             bind: the function's first argument is the task.
@@ -337,7 +339,8 @@ class Celery(Setup):
         """Publishes a call with its options merged; returns its result."""
         from celeriac.app._send import send
 
-        return send(self, name, args, kwargs, options, task)
+        result: AsyncResult[Any] = send(self, name, args, kwargs, options, task)
+        return result
 
     def _send_many(self, task: Any, calls: list[Any], options: dict[str, Any], check: Any) -> list[Any]:
         from celeriac.app._send import send_many
@@ -390,17 +393,17 @@ class Celery(Setup):
     @cached_property
     def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
         """`celeriac.result.AsyncResult` of this app."""
-        return self.subclass_with_self("celeriac.result:AsyncResult")
+        return self.subclass_with_self("celeriac.result:AsyncResult", attribute="_app")
 
     @cached_property
     def ResultSet(self) -> Any:  # noqa: N802
         """`celeriac.result.ResultSet` of this app."""
-        return self.subclass_with_self("celeriac.result:ResultSet")
+        return self.subclass_with_self("celeriac.result:ResultSet", attribute="_app")
 
     @cached_property
     def GroupResult(self) -> Any:  # noqa: N802
         """`celeriac.result.GroupResult` of this app."""
-        return self.subclass_with_self("celeriac.result:GroupResult")
+        return self.subclass_with_self("celeriac.result:GroupResult", attribute="_app")
 
     @cached_property
     def Worker(self) -> Any:  # noqa: N802
@@ -454,12 +457,12 @@ class Celery(Setup):
         _state.set_default_app(self)
 
     @property
-    def current_task(self) -> Task[..., Any] | None:
+    def current_task(self) -> TaskOf | None:
         """The task that runs here, None outside of tasks."""
         return _state.get_current_task()
 
     @property
-    def current_worker_task(self) -> Task[..., Any] | None:
+    def current_worker_task(self) -> TaskOf | None:
         """The innermost task that a worker runs here."""
         return _state.get_current_worker_task()
 
@@ -544,6 +547,7 @@ if TYPE_CHECKING:
         def __call__(self, fun: Callable[P, Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
         @overload
         def __call__(self, fun: Callable[P, R], /) -> Task[P, R]: ...
+        def __call__(self, fun: Any, /) -> Any: ...
 
     class _BoundDecorator:
         """``@app.task(bind=True, ...)``: the function's first parameter is the task."""
@@ -552,6 +556,7 @@ if TYPE_CHECKING:
         def __call__(self, fun: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /) -> CoroutineTask[P, R]: ...
         @overload
         def __call__(self, fun: Callable[Concatenate[Any, P], R], /) -> Task[P, R]: ...
+        def __call__(self, fun: Any, /) -> Any: ...
 
 
 Celeriac = Celery

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac.app._names import declare
 from celeriac.app._settings import OLD_TO_NEW, SETTINGS, Setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "DEFAULTS",
@@ -232,4 +234,6 @@ def settings_markdown() -> str:
 
 
 if __name__ == "__main__":
-    print(settings_markdown(), end="")
+    import sys
+
+    sys.stdout.write(settings_markdown())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -10,6 +9,8 @@ from celeriac.exceptions import InvalidTaskError, NotRegistered
 from celeriac.local import maybe_evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from celeriac.app.task import Task
 
 __all__ = ["TaskRegistry"]

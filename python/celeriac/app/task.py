@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, cast
 
 from celeriac import exceptions
 from celeriac.app._checker import make_checker
@@ -13,6 +12,7 @@ from celeriac.app.registry import _unpickle_task_v2
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable, Mapping
 
     from celeriac.app.base import Celery
     from celeriac.canvas import Signature
@@ -252,10 +252,12 @@ class Task(Generic[P, R]):
         """Sends the task.
 
         Args:
-            args, kwargs: its arguments.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
             task_id: an id of the caller's own.
             producer: accepted for Celery's sake.
-            link, link_error: signatures that follow on success or failure, one or a list.
+            link: signatures that follow on success, one or a list.
+            link_error: signatures that follow on failure.
             shadow: name for logs and events.
             **options: see docs/reference/calling.md; what is no option becomes a message property.
 
@@ -290,7 +292,7 @@ class Task(Generic[P, R]):
         if merged.get("ignore_result") is None:
             merged["ignore_result"] = self.ignore_result
         if app.conf.task_always_eager:
-            return self._apply_eager(args, kwargs, merged)  # type: ignore[return-value]  # an EagerResult, as in Celery
+            return self._apply_eager(args, kwargs, merged)
         result: AsyncResult[R] = app._send(self.name, args, kwargs, merged, self)
         return result
 
@@ -338,9 +340,8 @@ class Task(Generic[P, R]):
     ) -> EagerResult[R]:
         """Runs the task here, with handlers, signals and retries, and returns when it has ended.
 
-        Args:
-            throw: raise what the task raises; None: ``task_eager_propagates``.
-            retries: number of this attempt, from 0.
+        `throw` raises what the task raises (None: ``task_eager_propagates``); `retries` is the number of this attempt,
+        from 0; the others are those of `apply_async`. Time limits and rate limits do not count here.
         """
         from celeriac.app._eager import apply
 
@@ -387,10 +388,12 @@ class Task(Generic[P, R]):
         """Sends the task that runs once more and ends this attempt by raising `Retry`.
 
         Args:
-            args, kwargs: other arguments for the next attempt.
+            args: other positional arguments for the next attempt.
+            kwargs: other keyword arguments.
             exc: why; raised when there are no attempts left.
             throw: raise the `Retry`; False returns it.
-            eta, countdown: when; else after ``default_retry_delay`` seconds.
+            eta: when.
+            countdown: in so many seconds; without either after ``default_retry_delay``.
             max_retries: instead of the task's, for this attempt.
             **options: call options of the next attempt.
 
@@ -457,19 +460,19 @@ class Task(Generic[P, R]):
         """Comes with canvas."""
         from celeriac.canvas import chunks
 
-        return chunks(self.s(), it, n, app=self.app)
+        return chunks(self.signature(), it, n, app=self.app)
 
     def map(self, it: Any) -> Any:
         """Comes with canvas."""
         from celeriac.canvas import xmap
 
-        return xmap(self.s(), it, app=self.app)
+        return xmap(self.signature(), it, app=self.app)
 
     def starmap(self, it: Any) -> Any:
         """Comes with canvas."""
         from celeriac.canvas import xstarmap
 
-        return xstarmap(self.s(), it, app=self.app)
+        return xstarmap(self.signature(), it, app=self.app)
 
     def replace(self, sig: Any) -> Any:
         """Comes with canvas."""
@@ -545,7 +548,7 @@ class Task(Generic[P, R]):
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        return cast("str", type(self).__name__)  # the class's, by way of `type`
 
     def __repr__(self) -> str:
         app = self._app

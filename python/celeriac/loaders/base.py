@@ -7,13 +7,14 @@ import importlib
 import os
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from celeriac.app._source import read_source
 from celeriac.utils.imports import NotAPackage, find_module, import_from_cwd, symbol_by_name
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from celeriac.app.base import Celery
     from celeriac.app.task import Task
 

@@ -105,7 +105,10 @@ def padlist(container: Iterable[Any], size: int, default: Any = None) -> list[An
 def uniq(it: Iterable[T]) -> Generator[T, None, None]:
     """The items without those that came before, in order."""
     seen: set[Any] = set()
-    return (item for item in it if item not in seen and not seen.add(item))  # type: ignore[func-returns-value]
+    for item in it:
+        if item not in seen:
+            seen.add(item)
+            yield item
 
 
 def lookahead(it: Iterable[T]) -> Generator[tuple[T, T | None], None, None]:
@@ -161,7 +164,7 @@ class _Regen(list[Any]):
         self._read()
         return super().__eq__(other)
 
-    __hash__ = None  # type: ignore[assignment]  # as a list
+    __hash__ = None
 
     def __repr__(self) -> str:
         return super().__repr__() if self.fully_consumed else f"<{type(self).__name__}: [...]>"

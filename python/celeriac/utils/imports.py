@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from types import ModuleType
+
     from celeriac.app.base import Celery
 
 __all__ = [
@@ -72,7 +73,7 @@ def symbol_by_name(
             module_name, attribute = target, ""
     try:
         try:
-            module = (imp or importlib.import_module)(module_name or package, package=package, **kwargs)
+            module = (imp or importlib.import_module)(module_name or package or "", package=package, **kwargs)
         except ValueError as exc:
             raise ValueError(f"Couldn't import {name!r}: {exc}") from exc
         result: Any = module

@@ -35,7 +35,8 @@ _RATES = {"s": 1.0, "m": 1 / 60.0, "h": 1 / 3600.0}
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 # fromisoformat of Python 3.10 knows neither Z, nor hours without minutes, nor fractions other than 3 or 6 digits.
 _ISO = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2}|\d{8})(?:[T ](?P<time>\d{2}(?::?\d{2}(?::?\d{2}(?:[.,]\d+)?)?)?)(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?\Z"
+    r"(?P<date>\d{4}-\d{2}-\d{2}|\d{8})"
+    r"(?:[T ](?P<time>\d{2}(?::?\d{2}(?::?\d{2}(?:[.,]\d+)?)?)?)(?P<zone>Z|[+-]\d{2}(?::?\d{2})?)?)?\Z"
 )
 
 
@@ -58,7 +59,7 @@ def maybe_iso8601(value: Any) -> Any:
     date = found["date"].replace("-", "")
     digits = re.sub(r"[:.,]", "", found["time"] or "")
     clock, fraction = digits[:6].ljust(6, "0"), digits[6:12].ljust(6, "0")
-    moment = dt.datetime(
+    moment = dt.datetime(  # noqa: DTZ001 - the zone follows, if there is one
         int(date[:4]),
         int(date[4:6]),
         int(date[6:8]),
@@ -85,7 +86,7 @@ class LocalTimezone(dt.tzinfo):
     def dst(self, when: dt.datetime | None) -> dt.timedelta:
         import time
 
-        local = (when or dt.datetime.now()).replace(tzinfo=None).timetuple()
+        local = (when or dt.datetime.now()).replace(tzinfo=None).timetuple()  # noqa: DTZ005 - this is the local zone
         saving = time.localtime(time.mktime(local)).tm_isdst > 0
         return dt.timedelta(seconds=time.timezone - time.altzone) if saving else dt.timedelta(0)
 
@@ -97,7 +98,7 @@ class LocalTimezone(dt.tzinfo):
 
     @staticmethod
     def _local(when: dt.datetime | None) -> dt.datetime:
-        return (when or dt.datetime.now()).replace(tzinfo=None).astimezone()
+        return (when or dt.datetime.now()).replace(tzinfo=None).astimezone()  # noqa: DTZ005 - this is the local zone
 
     def __repr__(self) -> str:
         return "<LocalTimezone>"
@@ -196,10 +197,11 @@ def maybe_timedelta(delta: Any) -> Any:
 def delta_resolution(when: dt.datetime, delta: dt.timedelta) -> dt.datetime:
     """`when` cut to days, hours or minutes: the largest unit that `delta` has."""
     seconds = max(delta.total_seconds(), 0)
-    for unit, args in ((86400, 3), (3600, 4), (60, 5)):
-        if seconds >= unit:
-            return dt.datetime(*when.timetuple()[:args], tzinfo=when.tzinfo)
-    return when
+    if seconds >= 86400:
+        return when.replace(hour=0, minute=0, second=0, microsecond=0)
+    if seconds >= 3600:
+        return when.replace(minute=0, second=0, microsecond=0)
+    return when.replace(second=0, microsecond=0) if seconds >= 60 else when
 
 
 def remaining(start: dt.datetime, ends_in: dt.timedelta, now: dt.datetime | None = None, relative: bool = False) -> Any:
@@ -258,13 +260,13 @@ def humanize_seconds(secs: float, prefix: str = "", sep: str = "", now: str = "n
 
 
 def get_exponential_backoff_interval(factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:
-    """Seconds before the next attempt: ``min(maximum, factor * 2 ** retries)``, with full jitter a random share of it."""
+    """Seconds before the next attempt: ``min(maximum, factor * 2 ** retries)``; with full jitter a random share."""
     # 2 ** retries is an exact integer of any size; cutting the exponent keeps it small where `maximum` is long passed.
-    countdown = min(maximum, factor * 2 ** min(retries, 62))
+    countdown: int = min(maximum, factor * 2 ** min(retries, 62))
     if full_jitter:
         import random
 
-        countdown = random.randrange(countdown + 1)
+        countdown = random.randrange(countdown + 1)  # noqa: S311 - spreads load, hides nothing
     return max(0, countdown)
 
 
@@ -280,7 +282,7 @@ def utcoffset(time: Any = None, localtime: Any = None) -> int:
 
 def adjust_timestamp(ts: float, offset: int, here: Any = utcoffset) -> float:
     """`ts` of a host `offset` hours behind UTC as this host's."""
-    return ts - (offset - here()) * 3600
+    return ts - float(offset - here()) * 3600
 
 
 class ffwd:  # noqa: N801 - Celery's name

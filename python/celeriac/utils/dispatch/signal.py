@@ -70,7 +70,7 @@ class Signal:
     def connect(self, *args: Any, **kwargs: Any) -> Any:
         """Adds a receiver; a plain call or a decorator.
 
-        Args:
+        Options, by position or name:
             receiver: takes ``signal``, ``sender`` and the named arguments, and must accept ``**kwargs``.
             sender: only events of this sender.
             weak: keep no reference: a lambda or a local function vanishes at once. Default True.
