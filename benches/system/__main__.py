@@ -23,7 +23,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, one round: shows that it runs")
     parser.add_argument("--rounds", type=int, help="rounds a job and peer (default 5, with --quick 1)")
     parser.add_argument("--peers", help=f"comma list of: {', '.join(PEERS)} (default: all that are installed)")
-    parser.add_argument("--out", type=Path, help="folder of the JSON (default: benches/results)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the JSON (default: benches/results; its `local`, if not all was run)"
+    )
     parser.add_argument("--list", action="store_true", help="say what the jobs and the peers are, and end")
     options = parser.parse_args()
     for job in options.jobs:
@@ -89,7 +91,8 @@ def main() -> int:
         measured["jobs"][name] = _run(JOBS[name], peers, rounds, 0.1 if options.quick else 1.0)
     # A look, or a part, must not take the place of the last whole run in docs/performance.md.
     kind = "system-quick" if options.quick else "system-part" if options.jobs or options.peers else "system"
-    path = record.write(kind, measured, options.out)
+    folder = options.out or (None if kind == "system" else record.RESULTS / "local")
+    path = record.write(kind, measured, folder)
     print(table.whole(measured))
     print(f"\nraw: {path}")
     return int(any("error" in figures for job in measured["jobs"].values() for figures in job.values()))

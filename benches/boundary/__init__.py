@@ -1,0 +1,1 @@
+"""What one call of `celeriac._core` costs, as Python sees it."""
