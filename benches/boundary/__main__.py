@@ -42,8 +42,8 @@ def main() -> int:
         benches = json.loads(raw.read_text())["benchmarks"]
     # Parts and quick looks must not take the place of the last whole run.
     kind = "boundary-part" if quick or words else "boundary"
-    folder = None if kind == "boundary" else record.RESULTS / "local"
-    path = record.write(kind, {bench["name"].removeprefix("test_"): _figures(bench) for bench in benches}, folder)
+    out = None if kind == "boundary" else record.RESULTS / "local"
+    path = record.write(kind, {bench["name"].removeprefix("test_"): _figures(bench) for bench in benches}, out)
     print(f"raw: {path}")
     return done.returncode
 
