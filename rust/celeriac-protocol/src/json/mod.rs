@@ -7,6 +7,7 @@
 //! Not here: values. Tagged types, key coercion and the fall-back to the standard library need Python's objects.
 
 mod lexer;
+mod plain;
 mod skip;
 mod unescape;
 pub mod write;

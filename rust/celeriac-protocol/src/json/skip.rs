@@ -28,8 +28,11 @@ impl Lexer<'_> {
     ///
     /// # Errors
     /// If it is not JSON, or nested deeper than [`MAX_SKIP_DEPTH`].
+    #[inline]
     pub fn skip_value(&mut self) -> Result<(), JsonError> {
         match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b'n') => self.literal(b"null"),
             Some(b'{' | b'[') => self.skip_container(),
             _ => self.skip_scalar(),
         }

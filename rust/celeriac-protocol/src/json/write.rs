@@ -28,6 +28,10 @@ pub fn string(text: &str, into: &mut Vec<u8>) {
     let mut start = 0;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
+        if is_plain(bytes.get(at..at + 8)) {
+            at += 8;
+            continue;
+        }
         let escape = ESCAPES[usize::from(byte)];
         if escape == 0 {
             at += 1;
@@ -51,6 +55,19 @@ pub fn string(text: &str, into: &mut Vec<u8>) {
     }
     into.extend_from_slice(&bytes[start..at]);
     into.push(b'"');
+}
+
+/// These eight bytes stand for themselves.
+#[inline]
+fn is_plain(chunk: Option<&[u8]>) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let Some(chunk) = chunk.and_then(|slice| <[u8; 8]>::try_from(slice).ok()) else { return false };
+    let word = u64::from_le_bytes(chunk);
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    // A high bit stays for a byte above 0x7E, below 0x20, or equal to one of the two; carries only add false alarms.
+    let odd = word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * 0x20);
+    (odd | quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES)) & (ONES * 0x80) == 0
 }
 
 fn unit(code: u16, into: &mut Vec<u8>) {

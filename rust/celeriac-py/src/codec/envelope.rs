@@ -6,6 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
+use super::items::items;
 use super::json_encode::{append, append_key};
 use crate::errors::public;
 
@@ -59,8 +60,8 @@ fn append_properties(properties: &Bound<'_, PyDict>, into: &mut Vec<u8>) -> PyRe
     const BASE64: &[u8] = b"\"body_encoding\": \"base64\"";
     let mut written = false;
     let mut separator: &[u8] = b"{";
-    for item in properties.items().iter() {
-        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+    for item in items(properties) {
+        let (key, value) = item?;
         if !written && key.cast::<PyString>().is_ok_and(|key| key.to_str().is_ok_and(|key| key == "delivery_tag")) {
             into.extend_from_slice(separator);
             into.extend_from_slice(BASE64);

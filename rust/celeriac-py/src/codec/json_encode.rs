@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
+use super::items::items;
 use super::tagged::{self, Reduced};
 use super::{as_codec_error, fallback};
 
@@ -82,7 +83,7 @@ fn encode(value: &Bound<'_, PyAny>, into: &mut Vec<u8>, depth: usize) -> Result<
     } else if let Ok(number) = value.cast_exact::<PyInt>() {
         int(number, into)?;
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        members(dict, into, depth)?;
+        object(items(dict), into, depth)?;
     } else if let Ok(list) = value.cast_exact::<PyList>() {
         array(list.len(), |index| list.get_item(index), into, depth)?;
     } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
@@ -117,8 +118,8 @@ fn encode_other(value: &Bound<'_, PyAny>, into: &mut Vec<u8>, depth: usize) -> R
     }
     if value.is_instance_of::<PyDict>() {
         // A subclass decides by its own `items`, as for the standard library.
-        let items = value.call_method0(intern!(value.py(), "items"))?;
-        return object(items.try_iter()?.map(|item| item?.extract()), into, depth);
+        let own = value.call_method0(intern!(value.py(), "items"))?;
+        return object(own.try_iter()?.map(|item| item?.extract()), into, depth);
     }
     let depth = depth.checked_sub(1).ok_or(Stop::Doubt)?;
     match tagged::reduce(value)? {
@@ -161,11 +162,6 @@ fn array<'py>(
     }
     into.push(b']');
     Ok(())
-}
-
-fn members(dict: &Bound<'_, PyDict>, into: &mut Vec<u8>, depth: usize) -> Result<(), Stop> {
-    // A copy of the items, as the standard library takes one: a hook may change the dict while we walk.
-    object(dict.items().iter().map(|item| item.extract()), into, depth)
 }
 
 fn object<'py>(

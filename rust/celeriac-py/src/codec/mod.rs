@@ -6,6 +6,7 @@
 mod binary;
 mod envelope;
 mod fallback;
+mod items;
 mod json_decode;
 mod json_encode;
 mod keys;

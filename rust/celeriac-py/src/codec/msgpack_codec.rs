@@ -9,6 +9,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
 
+use super::items::items;
 use super::{as_codec_error, keys};
 
 /// The library's own limits.
@@ -99,11 +100,10 @@ fn encode(value: &Bound<'_, PyAny>, into: &mut Vec<u8>, depth: usize) -> Result<
     } else if let Ok(bytes) = value.cast::<PyBytes>() {
         write::bin(bytes.as_bytes(), into)?;
     } else if let Ok(dict) = value.cast_exact::<PyDict>() {
-        let items = dict.items();
-        map(items.len(), items.iter().map(|item| item.extract()), into, depth)?;
+        map(dict.len(), items(dict), into, depth)?;
     } else if value.is_instance_of::<PyDict>() {
-        let items = value.call_method0(intern!(value.py(), "items"))?;
-        map(value.len()?, items.try_iter()?.map(|item| item?.extract()), into, depth)?;
+        let own = value.call_method0(intern!(value.py(), "items"))?;
+        map(value.len()?, own.try_iter()?.map(|item| item?.extract()), into, depth)?;
     } else if let Ok(list) = value.cast::<PyList>() {
         array(list.len(), |index| list.get_item(index), into, depth)?;
     } else if let Ok(tuple) = value.cast::<PyTuple>() {

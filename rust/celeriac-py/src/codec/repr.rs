@@ -6,6 +6,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
+use super::items::items;
+
 /// However many levels a caller asks for: bounds our use of the stack.
 const MOST_LEVELS: usize = 64;
 
@@ -76,8 +78,8 @@ impl Writer {
         if !self.enter(dict, "{", "}") {
             return Ok(());
         }
-        for (index, item) in dict.items().iter().enumerate() {
-            let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+        for (index, item) in items(dict).enumerate() {
+            let (key, value) = item?;
             if index > 0 {
                 self.piece(", ");
             }
@@ -184,18 +186,12 @@ impl Writer {
 
     fn bytes(&self, bytes: &[u8]) -> String {
         let left = self.left.max(0).unsigned_abs();
-        let cut: Vec<u8>;
-        let bytes = if bytes.len() > left {
-            cut = [&bytes[..left], b"..."].concat();
-            &cut
-        } else {
-            bytes
-        };
-        match std::str::from_utf8(bytes) {
-            Ok(text) => format!("b'{text}'"),
+        let (shown, dots) = if bytes.len() > left { (&bytes[..left], "...") } else { (bytes, "") };
+        match std::str::from_utf8(shown) {
+            Ok(text) => format!("b'{text}{dots}'"),
             Err(_) => {
-                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("b'{hex}'")
+                let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("b'{hex}{dots}'")
             }
         }
     }

@@ -1,0 +1,1 @@
+//! Holds the benches of `celeriac-protocol`: `cargo bench -p celeriac-bench-protocol`.
