@@ -94,8 +94,8 @@ def still_works(app: Celery) -> None:
 
 def dead_with(app: Celery, count: int) -> dict[bytes, raw.Dead]:
     """Dead letters by their bytes, once there are `count`."""
-    found = wait_until(lambda: len(raw.dead(app)) >= count and raw.dead(app), timeout=20, what=f"{count} dead letters")
-    return {letter.payload: letter for letter in found}
+    wait_until(lambda: len(raw.dead(app)) >= count, timeout=20, what=f"{count} dead letters")
+    return {letter.payload: letter for letter in raw.dead(app)}
 
 
 @pytest.mark.parametrize("pool", ["threads", "solo"])

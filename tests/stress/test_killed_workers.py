@@ -111,7 +111,7 @@ def test_task_that_kills_its_worker_ends_in_the_dead_letter_store(
     for _ in range(6):
         worker = start_worker(concurrency=1)
         wait_until(
-            lambda worker=worker: worker.returncode is not None or raw.waiting(app) == 0,
+            lambda: worker.returncode is not None or raw.waiting(app) == 0,
             timeout=20,
             what="death or empty queue",
         )

@@ -23,7 +23,7 @@ def _start(number: int) -> int:
         from tests.support.apps.main import app
 
         name = f"herd{number}@test"
-        app.worker_main(["worker", "-P", "threads", "-c", "2", "-l", "ERROR", "-n", name, "-q"])
+        app.worker_main(["worker", "-P", "threads", "-c", "2", "-l", "ERROR", "-n", name])
         status = 0
     finally:
         os._exit(status)
