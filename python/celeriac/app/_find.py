@@ -8,7 +8,7 @@ import os
 import pkgutil
 import sys
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from celeriac.app.base import Celery
@@ -113,4 +113,4 @@ def _app_in(module: ModuleType, asked: str) -> Celery:
 def _checked(found: Any, asked: str) -> Celery:
     if not (hasattr(found, "conf") and hasattr(found, "send_task")):
         raise AppNotFound(f"cannot load the app {asked!r}: it is a {type(found).__name__}, not a celeriac app")
-    return found
+    return cast("Celery", found)

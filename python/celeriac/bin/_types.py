@@ -87,7 +87,7 @@ class LogLevel(click.Choice):  # type: ignore[type-arg,unused-ignore]
     """A level's name in any case, or its number."""
 
     def __init__(self) -> None:
-        super().__init__(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"))
+        super().__init__(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL"), case_sensitive=False)
 
     def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> int:
         """The level as a number."""
@@ -95,7 +95,7 @@ class LogLevel(click.Choice):  # type: ignore[type-arg,unused-ignore]
             return value
         if value.isdigit():
             return int(value)
-        return mlevel(super().convert(value.upper(), param, ctx))
+        return mlevel(super().convert(value, param, ctx))
 
 
 class Autoscale(ParamType):  # type: ignore[type-arg,unused-ignore]

@@ -142,7 +142,7 @@ class CeleryOption(click.Option):
         """The named attribute of the context object if there is one, else the option's own default."""
         if self.default_value_from_context and ctx.obj is not None:
             return getattr(ctx.obj, self.default_value_from_context)
-        return super().get_default(ctx, call=call)  # type: ignore[call-overload]
+        return super().get_default(ctx, call=call)
 
     def resolve_envvar_value(self, ctx: Context) -> str | None:
         """Explicit variables, then `CELERIAC_<COMMAND>_<OPTION>`, then `CELERY_<COMMAND>_<OPTION>`."""

@@ -91,7 +91,7 @@ class Notices:
     def on_dead(self, data: tuple[Any, str, str, str]) -> None:
         """A message that will not be run went to the dead-letter store."""
         task_id, task, reason, detail = data
-        if reason == "unknown":
+        if reason == "unknown-task":
             return  # `on_unknown` has said so
         connection_logger.error("Task %s[%s] is dead (%s): %s", task or "?", task_id or "?", reason, detail)
         signals.task_rejected.send(sender=self.worker.consumer, message=data, exc=detail)

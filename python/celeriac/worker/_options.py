@@ -68,4 +68,4 @@ def _pool(conf: Any) -> str | None:
 
 def without_effect(values: Mapping[str, Any]) -> list[str]:
     """Names of options that are set but do nothing in this version."""
-    return [shown for name, shown in _NO_EFFECT.items() if values.get(name)]
+    return [shown for name, shown in sorted(_NO_EFFECT.items()) if values.get(name)]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac._bridge.hub import Hub
-from celeriac._state import _set_task_join_will_block
 from celeriac.concurrency import get_implementation
 from celeriac.exceptions import ImproperlyConfigured, WorkerShutdown, WorkerTerminate
 from celeriac.platforms import EX_FAILURE, EX_OK, check_privileges
@@ -202,7 +201,6 @@ class WorkController:
         if self.purge:
             self._purge()
         hub = Hub(_hub_config.build(self, children=pool.limit, notify=wanted()))
-        _set_task_join_will_block(pool.task_join_will_block)
         tracer = Tracer(self.app, hostname=self.hostname)
         pool.connect([hub.port(child) for child in range(pool.limit)], tracer.execute, tracer.close)
         hub.start()

@@ -49,7 +49,7 @@ def test_text_becomes_a_value(kind: click.ParamType, text: Any, value: object) -
         (base.JSON_OBJECT, "[]", "not an object"),
         (base.ISO8601, "tomorrow", "ISO 8601"),
         (base.ISO8601_OR_FLOAT, "soon", "ISO 8601"),
-        (base.LOG_LEVEL, "loud", "LOUD"),
+        (base.LOG_LEVEL, "loud", "loud"),
         (base.AUTOSCALE, "1,2,3", "3 numbers"),
         (base.AUTOSCALE, "many", "one integer"),
         (base.WORKERS_POOL, "processess", "processess"),

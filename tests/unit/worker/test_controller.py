@@ -24,7 +24,7 @@ def app() -> Iterator[Celery]:
     made = Celery("t", broker="memory://controller", backend="disabled://", set_as_current=False)
     made.conf.worker_hijack_root_logger = False
 
-    @made.task(name="add")
+    @made.task(name="add", shared=False)
     def add(x: int, y: int) -> int:
         return x + y
 
@@ -231,7 +231,7 @@ def test_tasks_given_up_by_a_cold_stop_are_stored_as_retry_if_acked_early(
     gate, begun = threading.Event(), threading.Event()
     stored: list[Any] = []
 
-    @app.task(name="hang", ignore_result=False)
+    @app.task(name="hang", shared=False, ignore_result=False)
     def hang() -> None:
         begun.set()
         gate.wait(10)

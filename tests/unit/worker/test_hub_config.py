@@ -53,10 +53,10 @@ def test_options_without_effect_are_named(app: Celery) -> None:
 
 
 def test_tasks_say_how_their_deliveries_are_settled(app: Celery) -> None:
-    @app.task(name="late", acks_late=True, reject_on_worker_lost=True)
+    @app.task(name="late", shared=False, acks_late=True, reject_on_worker_lost=True)
     def late() -> None: ...
 
-    @app.task(name="plain")
+    @app.task(name="plain", shared=False)
     def plain() -> None: ...
 
     app.finalize()
