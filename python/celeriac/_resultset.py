@@ -366,7 +366,7 @@ class GroupResult(ResultSet):
             return other == self.id
         return NotImplemented
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash(self.id)
 
     def __str__(self) -> str:

@@ -500,14 +500,14 @@ class EagerResult(AsyncResult[R]):
     def _get_task_meta(self) -> dict[str, Any]:
         return self._cache
 
-    def get(
+    def get(  # type: ignore[override]
         self,
         timeout: float | None = None,
         propagate: bool = True,
         disable_sync_subtasks: bool = True,
         *args: Any,
         **kwargs: Any,
-    ) -> R:  # type: ignore[override]
+    ) -> R:
         """What the task returned; raises (or, without `propagate`, returns) what it raised; None in other states."""
         if disable_sync_subtasks:
             assert_will_not_block()

@@ -43,14 +43,21 @@ def _send_callbacks(app: Any, signatures: list[Any], retval: Any, options: Mappi
     if len(signatures) == 1:
         signatures[0].apply_async((retval,), **options)
         return
-    from celeriac.canvas import group
-
+    canvas: Any = _canvas()
+    group = canvas.group
     groups = [each for each in signatures if isinstance(each, group)]
     single = [each for each in signatures if not isinstance(each, group)]
     for each in groups:
         each.apply_async((retval,), **options)
     if single:
         group(single, app=app).apply_async((retval,), **options)
+
+
+def _canvas() -> Any:
+    # Untyped: groups cannot be sent before canvas is there, and then say so themselves.
+    from celeriac import canvas
+
+    return canvas
 
 
 def chain_steps(request: Context) -> Iterator[Context]:
@@ -105,9 +112,7 @@ def call_errbacks(app: Any, request: Context, exc: BaseException, traceback: Any
             if len(to_send) == 1:
                 to_send[0].apply_async((request.id,), **options)
             else:
-                from celeriac.canvas import group
-
-                group(to_send, app=app).apply_async((request.id,), **options)
+                _canvas().group(to_send, app=app).apply_async((request.id,), **options)
     except Exception:
         logger.exception("errbacks of task %s could not be sent", request.id)
 

@@ -31,7 +31,7 @@ class Plan:
         "call",
         "custom_call",
         "deduplicate",
-        "expires_s",
+        "expires_ms",
         "fast_record",
         "ignore_result",
         "inherit_priority",
@@ -78,4 +78,4 @@ class Plan:
         # Records of plain successes are put together from parts; all others go through the general encoder.
         self.fast_record: Any = backend.success_record if keyvalue and backend.plain_json() else None
         self.keyprefix: str = backend.task_keyprefix if keyvalue else ""
-        self.expires_s: float | None = backend.expires
+        self.expires_ms: int | None = int(backend.expires * 1000) if backend.expires else None

@@ -154,6 +154,12 @@ _s(
     "when results are forgotten: seconds or timedelta; None or 0: never",
     "CELERY_TASK_RESULT_EXPIRES",
 )
+_s(
+    "result_failure_expires",
+    "any",
+    None,
+    "the same for failures: seconds or timedelta; None: as result_expires",
+)
 _s("result_cache_max", "int", -1, "results that a client caches; -1: none", "CELERY_MAX_CACHED_RESULTS")
 _s("result_persistent", "bool", None, "result messages survive the broker's restart")
 _s("result_exchange", "string", "celeryresults", "exchange of result messages")

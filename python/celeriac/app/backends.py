@@ -22,8 +22,11 @@ BACKEND_ALIASES: dict[str, str] = {
 
 # Celery has these; they come in later versions.
 _NOT_YET = frozenset(
-    "amqp arangodb azureblockblob cassandra consul cosmosdbsql couchbase couchdb database db dynamodb elasticsearch file "
-    "gs mongodb redis rediss riak rpc s3 sentinel".split()
+    {
+        *("amqp", "arangodb", "azureblockblob", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb"),
+        *("database", "db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "redis", "rediss", "riak", "rpc"),
+        *("s3", "sentinel"),
+    }
 )
 _SUPPORTED = "sqlite:///path, memory://, disabled://, or 'package.module:Class' of a backend of your own"
 _ENTRY_POINTS = "celeriac.result_backends"

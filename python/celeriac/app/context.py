@@ -200,10 +200,6 @@ class Context:
             return bool(self.group or self.parent_id)
         return message.family
 
-    def has_chord(self) -> bool:
-        """True for a member of a chord's header."""
-        return bool(self._embed) and bool(self.chord)
-
     def _load(self, message: Message) -> None:
         """Decodes headers and properties. What was set on the request before stays as it is."""
         self._message = None

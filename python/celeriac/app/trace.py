@@ -1,7 +1,7 @@
 """Runs one attempt of a task and says what became of it: the body, and everything that goes around it, in order.
 
-A worker's child gives `Tracer.execute` the jobs of its port; `Task.apply` uses `Tracer.run_eager`. Both run the same
-steps (docs/architecture.md): prerun, STARTED, before_start, body, callbacks, result, handlers and signals, postrun, log.
+A worker's child gives `Tracer.execute` the jobs of its port; `Task.apply` uses `Tracer.run_eager`. Both take the same
+steps: prerun, STARTED, before_start, body, callbacks, result, handlers and signals, postrun, log.
 In a worker nothing is published or stored on the way: callbacks, retry message and result leave with `Job.finish`, so
 that the hub can store them and settle the message in one step.
 """
@@ -14,7 +14,7 @@ import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from celeriac import signals, states
+from celeriac import states
 from celeriac._bridge import codec, hub
 from celeriac.app import _links, _loop
 from celeriac.app._einfo import ExceptionInfo, safe_text
@@ -29,6 +29,15 @@ from celeriac.exceptions import (
     TaskRevokedError,
     WorkerLostError,
     WorkerTerminate,
+)
+from celeriac.signals import (
+    task_failure,
+    task_internal_error,
+    task_postrun,
+    task_prerun,
+    task_retry,
+    task_revoked,
+    task_success,
 )
 
 if TYPE_CHECKING:
@@ -70,11 +79,13 @@ class EagerOutcome(NamedTuple):
 class _End:
     """How an attempt ended, and what is to be stored with it."""
 
-    __slots__ = ("decided", "detail", "einfo", "outcome", "retval", "sent_from", "state", "writes")
+    __slots__ = ("decided", "detail", "einfo", "linked", "outcome", "retval", "sent_from", "state", "writes")
 
     def __init__(self) -> None:
         self.decided = False
         """The end stands: a handler that fails after this cannot change it."""
+        self.linked = False
+        """Something follows on it: callbacks, errbacks, a chain, a chord."""
         self.sent_from: int | None = None
         """Where in the outbox the continuations of a success begin."""
         self.state = states.SUCCESS
@@ -139,6 +150,8 @@ class Tracer:
         request = Context.for_message(message, args, kwargs, embed, self.hostname, job, outbox)
         task_id = message.id
         end = _End()
+        # Senders write all four links into every message, mostly null.
+        end.linked = bool(embed) and (type(embed) is not dict or any(embed.values()))
         try:
             ignore = message.ignore_result
             if ignore is None:
@@ -172,6 +185,7 @@ class Tracer:
         began = time.monotonic()
         task_id = request.id or ""
         end = _End()
+        end.linked = True
         try:
             self._attempt(plan, request, end, task_id, args, kwargs, bool(ignore), None, throw)
         except Exception as exc:
@@ -180,7 +194,7 @@ class Tracer:
             self._internal_error(plan, request, end, task_id, exc, None)
         return EagerOutcome(end.state, end.retval, end.einfo, time.monotonic() - began)
 
-    def _attempt(
+    def _attempt(  # noqa: C901 - the steps in their order; a function for each would cost every task 0.1 µs apiece
         self,
         plan: Plan,
         request: Context,
@@ -196,8 +210,8 @@ class Tracer:
         keep = (not ignore) if job is not None else (plan.store_eager and not ignore)
         token = push_request(task, request)
         try:
-            if signals.task_prerun.receivers:
-                signals.task_prerun.send(sender=task, task_id=task_id, task=task, args=args, kwargs=kwargs)
+            if task_prerun.receivers:
+                task_prerun.send(sender=task, task_id=task_id, task=task, args=args, kwargs=kwargs)
             if self._on_task_init is not None:
                 self._on_task_init(task_id, task)
             if (
@@ -219,21 +233,15 @@ class Tracer:
                 retval = plan.call(*args, **kwargs)
                 if type(retval) is CoroutineType:
                     retval = _loop.run(retval)
-                if request._embed or job is None:
+                if end.linked:
                     end.sent_from = len(request._outbox) if request._outbox is not None else None
                     _links.follow(self.app, request, retval, inherit_priority=plan.inherit_priority)
                 if keep:
                     if plan.fast_record is not None and job is not None and plan.via_hub and not request.has_family():
-                        value = plan.fast_record(task_id, retval)
-                        expires_s = plan.expires_s
-                        end.writes.append(
-                            (
-                                plan.keyprefix + task_id,
-                                value,
-                                int((time.time() + expires_s) * 1000) if expires_s else None,
-                                True,
-                            )
-                        )
+                        now_ns = time.time_ns()
+                        value = plan.fast_record(task_id, retval, now_ns)
+                        expires_ms = now_ns // 1_000_000 + plan.expires_ms if plan.expires_ms else None
+                        end.writes.append((plan.keyprefix + task_id, value, expires_ms, True))
                     else:
                         self._save(plan, request, job, end, task_id, states.SUCCESS, retval)
             except Exception as exc:
@@ -253,20 +261,20 @@ class Tracer:
                 runtime = time.monotonic() - began
                 end.retval = retval
                 end.decided = True
-                if request.has_chord():
+                if end.linked and request.chord:
                     plan.backend.on_chord_part_return(request, states.SUCCESS, retval)
                 if plan.on_success is not None:
                     plan.on_success(retval, task_id, args, kwargs)
-                if signals.task_success.receivers:
-                    signals.task_success.send(sender=task, result=retval)
+                if task_success.receivers:
+                    task_success.send(sender=task, result=retval)
                 if logger.isEnabledFor(_INFO):
                     self._log_success(plan, request, task_id, args, kwargs, retval, runtime)
             if plan.after_return is not None and end.state in states.READY_STATES:
                 plan.after_return(end.state, end.retval, task_id, args, kwargs, None)
         finally:
             try:
-                if signals.task_postrun.receivers:
-                    signals.task_postrun.send(
+                if task_postrun.receivers:
+                    task_postrun.send(
                         sender=task,
                         task_id=task_id,
                         task=task,
@@ -336,8 +344,8 @@ class Tracer:
         end.decided = True
         if plan.on_retry is not None:
             plan.on_retry(retry.exc, task_id, args, kwargs, einfo)
-        if signals.task_retry.receivers:
-            signals.task_retry.send(sender=plan.task, request=request, reason=retry, einfo=einfo)
+        if task_retry.receivers:
+            task_retry.send(sender=plan.task, request=request, reason=retry, einfo=einfo)
         self._log(logging.INFO, LOG_RETRY, "retry", plan, request, task_id, args, kwargs, retry, text=str(retry))
 
     def _rejected(
@@ -395,8 +403,8 @@ class Tracer:
     def _send_failure(
         plan: Plan, task_id: str, args: Any, kwargs: Any, exc: BaseException, einfo: ExceptionInfo
     ) -> None:
-        if signals.task_failure.receivers:
-            signals.task_failure.send(
+        if task_failure.receivers:
+            task_failure.send(
                 sender=plan.task,
                 task_id=task_id,
                 exception=exc,
@@ -421,7 +429,7 @@ class Tracer:
                 ignored = plan.ignore_result if request.ignore_result is None else request.ignore_result
                 if job is not None and not (ignored and not plan.store_errors):
                     self._save_failure(plan, request, job, end, task_id, exc, einfo.traceback, True)
-            signals.task_internal_error.send(
+            task_internal_error.send(
                 sender=plan.task,
                 task_id=task_id,
                 args=args,
@@ -473,10 +481,10 @@ class Tracer:
             return
         if store:
             end.writes.append(plan.backend.encode_write(task_id, states.FAILURE, exc, request, traceback))
-        if request.has_chord():
-            plan.backend.on_chord_part_return(request, states.FAILURE, exc)
         if not request._embed:
             return
+        if request.chord:
+            plan.backend.on_chord_part_return(request, states.FAILURE, exc)
         for step in _links.chain_steps(request):
             if step.id and store:
                 end.writes.append(plan.backend.encode_write(step.id, states.FAILURE, exc, step, traceback))
@@ -518,8 +526,8 @@ class Tracer:
             if state == states.REVOKED:
                 if not ignored:
                     self._record(plan, request, end, message.id, state, exc)
-                if task is not None and signals.task_revoked.receivers:
-                    signals.task_revoked.send(
+                if task is not None and task_revoked.receivers:
+                    task_revoked.send(
                         sender=task, request=request, terminated=False, signum=None, expired=verdict == "expired"
                     )
                 logger.info("Task %s[%s] %s", message.task, message.id, verdict)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import states
 from celeriac._bridge import codec
+from celeriac._bridge.codec import json_dumps
 from celeriac.backends import _exceptions, _meta
 from celeriac.exceptions import DecodeError
 
@@ -21,8 +22,11 @@ Write = tuple[str, bytes, "int | None", bool]
 # Serializers without a type for exceptions: these are stored as structure.
 _STRUCTURE_ONLY = {"json", "yaml", "msgpack", "application/json", "application/x-yaml", "application/x-msgpack"}
 
+_PICKLE = "application/x-python-serialize"
 _PLAIN = {type(None), bool, int, float, str, list, dict}
-_SUCCESS = b'{"status": "SUCCESS", "result": %b, "traceback": null, "children": [], "date_done": "%b", "task_id": %b}'
+_SUCCESS = (
+    b'{"status": "SUCCESS", "result": %b, "traceback": null, "children": [], "date_done": "%b.%06d%b", "task_id": %b}'
+)
 
 
 class Coding:
@@ -38,6 +42,7 @@ class Coding:
     _zone: dt.tzinfo
     _content_type: str
     _content_encoding: str
+    _second: tuple[int, bytes, bytes] = (-1, b"", b"")
 
     def _prepare_coding(self, serializer: str | None, accept: Any) -> None:
         conf = self.app.conf
@@ -60,6 +65,8 @@ class Coding:
         if payload is None:
             return None
         data = _meta.unpack(bytes(payload) if not isinstance(payload, str) else payload.encode())
+        if self._content_type == _PICKLE and (self.accept is None or _PICKLE in self.accept):
+            return _exceptions.unpickle(data)
         return codec.loads(data, self._content_type, self._content_encoding, self.accept)
 
     def prepare_value(self, result: Any) -> Any:
@@ -135,18 +142,23 @@ class Coding:
         same = cls.encode is Coding.encode and cls.encode_meta is Coding.encode_meta and cls.meta_for is Coding.meta_for
         return same and self.serializer == "json" and not self.compression and not self.extended
 
-    def success_record(self, task_id: str, result: Any) -> bytes:
+    def success_record(self, task_id: str, result: Any, now_ns: int) -> bytes:
         """The encoded meta of a success without group, parent and sub-tasks, put together from its parts.
 
-        Raises EncodeError. A third of the time of `meta_for` and `encode_meta`.
+        `now_ns` is wall clock, nanoseconds. Raises EncodeError. A fifth of the time of `meta_for` and `encode_meta`.
         """
         if type(result) not in _PLAIN:
             result = self.prepare_value(result)
-        return _SUCCESS % (
-            codec.json_dumps(result),
-            dt.datetime.now(self._zone).isoformat().encode(),
-            codec.json_dumps(task_id),
-        )
+        whole, fraction = divmod(now_ns, 1_000_000_000)
+        second, prefix, suffix = self._second
+        if second != whole:
+            second, prefix, suffix = self._second = self._spell(whole)
+        return _SUCCESS % (json_dumps(result), prefix, fraction // 1000, suffix, json_dumps(task_id))
+
+    def _spell(self, second: int) -> tuple[int, bytes, bytes]:
+        """A second as it stands in `date_done`, before and after the fraction. Kept: formatting a date takes 1 µs."""
+        text = dt.datetime.fromtimestamp(second, self._zone).isoformat().encode()
+        return second, text[:19], text[19:]
 
     def current_task_children(self, request: Context | None = None) -> Any:
         """Sub-results of `request`, or of the task that runs here; None outside of tasks."""

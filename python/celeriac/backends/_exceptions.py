@@ -6,13 +6,14 @@ module is loaded already, and whatever is wrong with a stored exception, an exce
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from celeriac import exceptions as own
-from celeriac.exceptions import SecurityError
+from celeriac.exceptions import DecodeError, SecurityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -104,6 +105,32 @@ def _pickles(value: object) -> bool:
     except Exception:
         return False
     return True
+
+
+class _Unpickler(pickle.Unpickler):
+    """Finds classes of Celery's exception modules here when Celery itself is not installed."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return super().find_class(module, name)
+        except (ImportError, AttributeError):
+            if module == "celery.utils.serialization" and name == "UnpickleableExceptionWrapper":
+                return UnpickleableExceptionWrapper
+            found = getattr(own, name, None) if module in _FOREIGN_MODULES else None
+            if found is None:
+                raise
+            return found
+
+
+def unpickle(data: bytes) -> Any:
+    """A pickled meta, also one that Celery wrote. Only for stores whose accept list names pickle.
+
+    Raises DecodeError.
+    """
+    try:
+        return _Unpickler(io.BytesIO(data)).load()
+    except Exception as exc:
+        raise DecodeError(str(exc) or type(exc).__name__) from exc
 
 
 def picklable_exception(exc: BaseException) -> BaseException:

@@ -13,8 +13,6 @@ __all__ = ["CacheBackend"]
 class CacheBackend(SQLiteBackend):
     """One store per process and name (`memory://name`). Unlike Celery's, it lets expired results go."""
 
-    persistent = False
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "url": memory_url(kwargs.get("url"))})
 
