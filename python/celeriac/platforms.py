@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from celeriac.exceptions import SecurityError, SecurityWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 EX_OK = 0
 EX_FAILURE = 1
@@ -303,14 +303,14 @@ def maybe_drop_privileges(uid: int | str | None = None, gid: int | str | None = 
         raise SecurityError(f"user {uid!r} could become root again: privileges were not dropped")
 
 
-def check_privileges(accept_content: Iterable[str]) -> None:
+def check_privileges(accept_content: Iterable[str], warn: Callable[[Warning], object] = warnings.warn) -> None:
     """Refuses to run as root while pickle is accepted, since any sender of a message could then own the machine.
 
     Raises:
         SecurityError: root, pickle accepted, and `C_FORCE_ROOT` is not set.
 
     Warns:
-        SecurityWarning: root in every other case.
+        SecurityWarning: root in every other case; `warn` gets it.
     """
     if IS_WINDOWS:
         return
@@ -325,10 +325,7 @@ def check_privileges(accept_content: Iterable[str]) -> None:
             f"refusing to run with the privileges of root ({who}) while accept_content has pickle: whoever can send "
             "a message could run any code as root. Use --uid, drop pickle from accept_content, or set C_FORCE_ROOT=1"
         )
-    warnings.warn(
-        SecurityWarning(f"the worker runs with the privileges of root ({who}); use --uid to name another user"),
-        stacklevel=2,
-    )
+    warn(SecurityWarning(f"the worker runs with the privileges of root ({who}); use --uid to name another user"))
 
 
 def _in_root_group() -> bool:

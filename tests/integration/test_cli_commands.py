@@ -72,7 +72,8 @@ def test_dead_letters_are_listed_shown_replayed_and_purged(
             app.AsyncResult(task_id).get(timeout=10)
     worker.stop()
     rows = json.loads(cli("dead", "list", "--json").stdout)
-    assert [(row["task"], row["reason"], row["queue"]) for row in rows] == [("proj.unknown", "unknown-task", "celery")] * 3
+    assert {(row["task"], row["reason"], row["queue"]) for row in rows} == {("proj.unknown", "unknown-task", "celery")}
+    assert len(rows) == 3
     assert {row["task_id"] for row in rows} == set(ids)
     first = str(rows[0]["id"])
     shown = json.loads(cli("dead", "show", first, "--json").stdout)

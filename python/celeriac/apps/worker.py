@@ -17,6 +17,7 @@ from celeriac.exceptions import WorkerTerminate
 from celeriac.platforms import (
     EX_FAILURE,
     EX_OK,
+    check_privileges,
     create_pidlock,
     isatty,
     set_process_title,
@@ -58,6 +59,11 @@ class Worker(WorkController):
         self.quiet = quiet
         super().on_before_init(quiet=quiet, **kwargs)
 
+    def check_privileges(self) -> None:
+        """What it warns of is logged once there is a log."""
+        self._warnings: list[Warning] = []
+        check_privileges(self.app.conf.accept_content, self._warnings.append)
+
     def on_after_init(
         self,
         purge: bool = False,
@@ -95,6 +101,8 @@ class Worker(WorkController):
         self.install_platform_tweaks()
         if not self._custom_logging and self.redirect_stdouts:
             self.app.log.redirect_stdouts(self.redirect_stdouts_level)
+        for warning in self._warnings:
+            logger.warning("%s", warning)
         idle = without_effect(vars(self))
         if idle:
             logger.warning("No effect in this version of celeriac: %s", ", ".join(idle))

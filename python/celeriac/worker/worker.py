@@ -78,6 +78,10 @@ class WorkController:
         self.app.set_current()
         self.app.set_default()
         signals.celeryd_init.send(sender=self.hostname, instance=self, conf=self.app.conf, options=kwargs)
+        self.check_privileges()
+
+    def check_privileges(self) -> None:
+        """Refuses root with pickle, warns of root without."""
         check_privileges(self.app.conf.accept_content)
 
     def on_after_init(self, **kwargs: Any) -> None: ...
