@@ -2,7 +2,13 @@
 //!
 //! A plain program, not criterion: what matters is the rate over a long run, checkpoints and all, on a growing file.
 //! `cargo bench -p celeriac-transport` prints one line of JSON a measure. `CELERIAC_BENCH_URL` names another store.
-#![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss, reason = "a program for people")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a program for people"
+)]
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -90,7 +96,8 @@ fn rate(kind: &str, name: &str, count: usize, run: impl FnOnce()) {
 
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks = |at: usize| stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(at)?.parse::<f64>().ok());
+    let ticks =
+        |at: usize| stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(at)?.parse::<f64>().ok());
     (ticks(11).unwrap_or(0.0) + ticks(12).unwrap_or(0.0)) / 100.0
 }
 
@@ -99,7 +106,12 @@ fn drain(url: &str, count: usize, batch: usize, with_results: bool) {
     let (sender, events) = channel();
     let sender = Mutex::new(sender);
     let mut consumer = open::consumer(url, &Options::new(), TIMEOUT).unwrap();
-    let spec = QueueSpec { name: "q".into(), exchange: String::new(), exchange_type: String::new(), routing_key: String::new() };
+    let spec = QueueSpec {
+        name: "q".into(),
+        exchange: String::new(),
+        exchange_type: String::new(),
+        routing_key: String::new(),
+    };
     consumer.start(vec![spec], Arc::new(move |event| drop(sender.lock().unwrap().send(event)))).unwrap();
     let mut granted = 2 * batch as u64;
     consumer.submit(Cycle { credit_total: granted, ..Cycle::default() });
@@ -128,10 +140,18 @@ fn end(delivery: &Delivery, with_result: bool, random: &mut u64) -> End {
     let (a, b) = (next(), next());
     let key = format!(
         "celery-task-meta-{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        a >> 32, a >> 16 & 0xffff, a & 0xffff, b >> 48, b & 0xffff_ffff_ffff
+        a >> 32,
+        a >> 16 & 0xffff,
+        a & 0xffff,
+        b >> 48,
+        b & 0xffff_ffff_ffff
     );
-    let write =
-        ResultWrite { key: key.into(), value: Bytes::from(vec![b'r'; 180]), expires_ms: Some(i64::MAX / 2), success: true };
+    let write = ResultWrite {
+        key: key.into(),
+        value: Bytes::from(vec![b'r'; 180]),
+        expires_ms: Some(i64::MAX / 2),
+        success: true,
+    };
     let results = if with_result { vec![write] } else { vec![] };
     End { tag: delivery.tag, settlement: Settlement::Ack, results, publish: vec![] }
 }
@@ -139,7 +159,12 @@ fn end(delivery: &Delivery, with_result: bool, random: &mut u64) -> End {
 /// From the publish to the result in the hands of a thread that waits for it; the worker answers at once.
 fn latency(kind: &str, url: &str, broker: &dyn Producer) {
     let mut consumer = open::consumer(url, &Options::new(), TIMEOUT).unwrap();
-    let spec = QueueSpec { name: "q".into(), exchange: String::new(), exchange_type: String::new(), routing_key: String::new() };
+    let spec = QueueSpec {
+        name: "q".into(),
+        exchange: String::new(),
+        exchange_type: String::new(),
+        routing_key: String::new(),
+    };
     let (sender, events) = channel();
     let sender = Mutex::new(sender);
     consumer.start(vec![spec], Arc::new(move |event| drop(sender.lock().unwrap().send(event)))).unwrap();
@@ -154,7 +179,8 @@ fn latency(kind: &str, url: &str, broker: &dyn Producer) {
                 for delivery in taken {
                     let key = String::from_utf8_lossy(&delivery.message.raw).into_owned();
                     let write = ResultWrite { key: key.into(), value: "v".into(), expires_ms: None, success: true };
-                    let end = End { tag: delivery.tag, settlement: Settlement::Ack, results: vec![write], publish: vec![] };
+                    let end =
+                        End { tag: delivery.tag, settlement: Settlement::Ack, results: vec![write], publish: vec![] };
                     consumer.submit(Cycle { ends: vec![end], credit_total: 1_000_000, ..Cycle::default() });
                     done += 1;
                 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{Consumer, Producer, Results, TransportError};
-use crate::sqlite::{SqliteConsumer, SqliteProducer, SqliteResults, Settings};
+use crate::sqlite::{Settings, SqliteConsumer, SqliteProducer, SqliteResults};
 use crate::{Options, redacted};
 
 /// The producer's side. `timeout` bounds each call.

@@ -13,6 +13,8 @@ use pyo3::types::{PyBytes, PyMapping};
 use crate::enter::enter;
 use crate::errors::into_pyerr;
 
+/// `(exchange, routing_key, priority, due_ms, envelope)` as Python gives it.
+type Sent<'py> = (String, String, u8, Option<i64>, Bound<'py, PyBytes>);
 /// A dead letter as Python gets it.
 type Letter<'py> = (i64, String, String, String, i64, Bound<'py, PyBytes>);
 
@@ -79,11 +81,8 @@ impl Broker {
         self.run(py, "publish", move |broker| broker.publish(&[one]))
     }
 
-    fn publish_many(
-        &self,
-        py: Python<'_>,
-        batch: Vec<(String, String, u8, Option<i64>, Bound<'_, PyBytes>)>,
-    ) -> PyResult<usize> {
+    #[expect(clippy::needless_pass_by_value, reason = "pyo3 extracts arguments into owned values")]
+    fn publish_many(&self, py: Python<'_>, batch: Vec<Sent<'_>>) -> PyResult<usize> {
         let batch: Vec<Publication> = batch
             .iter()
             .map(|(exchange, key, priority, due_ms, envelope)| {

@@ -215,7 +215,9 @@ impl Actor {
         let Err((cycles, error)) = self.cycle(cycles, stop) else { return };
         if matches!(error, TransportError::Refused(_)) {
             if cycles.len() > 1 {
-                cycles.into_iter().for_each(|cycle| self.carry_out(vec![cycle], false));
+                for cycle in cycles {
+                    self.carry_out(vec![cycle], false);
+                }
                 if stop {
                     self.carry_out(Vec::new(), true);
                 }

@@ -41,7 +41,8 @@ pub(crate) fn send(db: &Db, wakes: &mut Wakes, exchange: &str, routing_key: &str
 
 /// Id of the last one ever sent; later ones are above it.
 pub(crate) fn last(db: &Db) -> Result<i64, Fault> {
-    let mut last = db.sql.prepare_cached("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'broadcast'")?;
+    let mut last =
+        db.sql.prepare_cached("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'broadcast'")?;
     Ok(last.query_row([], |row| row.get(0))?)
 }
 

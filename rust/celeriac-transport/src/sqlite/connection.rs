@@ -220,7 +220,9 @@ fn system_error(sql: &Connection) -> i32 {
     // errno is kept from an earlier failure; it belongs to this one only if this one came from the system.
     match code & 0xff {
         // SAFETY: as above.
-        ffi::SQLITE_IOERR | ffi::SQLITE_FULL | ffi::SQLITE_CANTOPEN => unsafe { ffi::sqlite3_system_errno(sql.handle()) },
+        ffi::SQLITE_IOERR | ffi::SQLITE_FULL | ffi::SQLITE_CANTOPEN => unsafe {
+            ffi::sqlite3_system_errno(sql.handle())
+        },
         _ => 0,
     }
 }

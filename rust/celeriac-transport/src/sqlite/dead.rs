@@ -62,7 +62,8 @@ pub(crate) fn replay(db: &mut Db, wakes: &mut Wakes, id: i64) -> Result<bool, Fa
     let queue = queue_id(db, &name)?;
     anchor_ids(db)?;
     let message = next_id(db);
-    let mut copy = db.sql.prepare_cached("INSERT INTO message (id, payload) SELECT ?2, payload FROM dead WHERE id = ?1")?;
+    let mut copy =
+        db.sql.prepare_cached("INSERT INTO message (id, payload) SELECT ?2, payload FROM dead WHERE id = ?1")?;
     copy.execute([id, message])?;
     drop(copy);
     delete(db, id)?;

@@ -34,7 +34,9 @@ impl Fault {
             Self::Sql(error) => error,
         };
         let Some(code) = error.sqlite_error() else {
-            return TransportError::Corrupt(format!("broker file '{place}' holds what celeriac did not write: {error}"));
+            return TransportError::Corrupt(format!(
+                "broker file '{place}' holds what celeriac did not write: {error}"
+            ));
         };
         let os = if system == 0 { String::new() } else { format!(": {}", std::io::Error::from_raw_os_error(system)) };
         let said = format!("{error} (SQLite code {}){os}", code.extended_code);
@@ -55,12 +57,13 @@ impl Fault {
             ErrorCode::NotADatabase => TransportError::Corrupt(format!(
                 "'{place}' is not a celeriac broker file: {said}; name another file, it is left untouched"
             )),
-            ErrorCode::CannotOpen | ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::AuthorizationForStatementDenied => {
-                TransportError::Config(format!(
-                    "cannot write broker file '{place}': {said}; its folder must exist, and the file and folder must be \
+            ErrorCode::CannotOpen
+            | ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::AuthorizationForStatementDenied => TransportError::Config(format!(
+                "cannot write broker file '{place}': {said}; its folder must exist, and the file and folder must be \
                      writable for this user (SQLite keeps '-wal' and '-shm' files beside it)"
-                ))
-            }
+            )),
             ErrorCode::TooBig => TransportError::Refused(format!("too large for broker file '{place}': {said}")),
             ErrorCode::SystemIoFailure if code.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
                 TransportError::Full(full(place, &said))

@@ -29,8 +29,20 @@ const FUSE: u64 = 0x6573_5546;
 /// What stands behind a FUSE mount only its type tells; these are remote.
 #[cfg(target_os = "linux")]
 const REMOTE_FUSE: [&str; 14] = [
-    "sshfs", "s3fs", "gcsfuse", "glusterfs", "ceph", "rclone", "juicefs", "davfs", "curlftpfs", "goofys", "mount-s3",
-    "blobfuse", "moosefs", "seaweedfs",
+    "sshfs",
+    "s3fs",
+    "gcsfuse",
+    "glusterfs",
+    "ceph",
+    "rclone",
+    "juicefs",
+    "davfs",
+    "curlftpfs",
+    "goofys",
+    "mount-s3",
+    "blobfuse",
+    "moosefs",
+    "seaweedfs",
 ];
 
 /// Fails if `file`, which need not exist, lies on a network file system.

@@ -1,8 +1,8 @@
 //! The embedded broker and result store: one SQLite file for any number of processes of one machine, or the same tables
 //! in memory for one process. What each table holds is in `schema`; how it was chosen in docs/adr/0003.
 //!
-//! `settings` reads a URL · `connection` opens a file · `store` shares one connection in a process, `fork` closes it
-//! around a fork · `route`, `enqueue`, `claim`, `settle`, `owners`, `dead`, `records` are the statements · `notify` and
+//! `settings` reads a URL · `connection` opens a file · `store` shares one connection in a process, `line`
+//! gathers publishers, `fork` closes connections around a fork · `route`, `enqueue`, `claim`, `settle`, `owners`, `dead`, `records` are the statements · `notify` and
 //! `waiting` wake others · `producer`, `consumer` and `results` are the contract's sides.
 
 mod actor;
@@ -15,6 +15,7 @@ mod enqueue;
 mod fault;
 mod filesystem;
 mod fork;
+mod line;
 mod machine;
 mod notify;
 mod owners;

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use rusqlite::OptionalExtension;
 
@@ -22,6 +23,8 @@ use super::store::lock;
 
 /// Longest path that every Unix takes for a socket, with room to spare.
 const LONGEST_PATH: usize = 100;
+/// Sockets younger than this are not looked at by the sweep.
+const FRESH: Duration = Duration::from_secs(5);
 /// Most workers woken for one transaction.
 const MOST: i64 = 16;
 
@@ -200,9 +203,12 @@ impl Bell {
         let mut folder = file.as_os_str().to_owned();
         folder.push(".notify");
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if let Some(address) = entry.path().to_str()
-                && address.ends_with(".sock")
-                && entry.metadata().is_ok_and(|facts| facts.modified().is_ok_and(|made| made.elapsed().is_ok_and(|age| age.as_secs() > 5)))
+            let path = entry.path();
+            let age = entry.metadata().and_then(|facts| facts.modified()).ok().and_then(|made| made.elapsed().ok());
+            // A fresh one may be bound this very moment.
+            if path.extension().is_some_and(|end| end == "sock")
+                && age.is_some_and(|age| age > FRESH)
+                && let Some(address) = path.to_str()
             {
                 self.send(address); // removes it if nobody listens; a live reader only looks once too often
             }

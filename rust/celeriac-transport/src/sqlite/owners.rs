@@ -59,7 +59,8 @@ pub(crate) fn gone(db: &Db, own: &ProcessId, owner: i64) -> Result<Vec<i64>, Fau
 
 /// Whether a worker found by [`gone`] is still so, now that nobody else can write.
 pub(crate) fn still_gone(db: &Db, own: &ProcessId, owner: i64) -> Result<bool, Fault> {
-    let mut select = db.sql.prepare_cached("SELECT lease_until, pid, started, boot, namespace FROM owner WHERE id = ?1")?;
+    let mut select =
+        db.sql.prepare_cached("SELECT lease_until, pid, started, boot, namespace FROM owner WHERE id = ?1")?;
     let row = select
         .query_row([owner], |row| {
             let id = ProcessId { pid: row.get(1)?, started: row.get(2)?, boot: row.get(3)?, namespace: row.get(4)? };
@@ -72,7 +73,8 @@ pub(crate) fn still_gone(db: &Db, own: &ProcessId, owner: i64) -> Result<bool, F
 /// Returns everything that `owner` holds to its place in line and forgets the worker. `crashed`: it died or was lost,
 /// else it left in order. Returns how many messages came back.
 pub(crate) fn release(db: &Db, wakes: &mut Wakes, owner: i64, crashed: bool) -> Result<usize, Fault> {
-    let mut select = db.sql.prepare_cached("SELECT message, queue, priority, seq, started FROM held WHERE owner = ?1")?;
+    let mut select =
+        db.sql.prepare_cached("SELECT message, queue, priority, seq, started FROM held WHERE owner = ?1")?;
     let held: Vec<(Slot, bool)> = select
         .query_map([owner], |row| {
             let slot = Slot { message: row.get(0)?, queue: row.get(1)?, priority: row.get(2)?, seq: row.get(3)? };

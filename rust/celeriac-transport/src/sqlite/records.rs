@@ -23,13 +23,8 @@ pub(crate) fn put(db: &Db, wakes: &mut Wakes, writes: &[ResultWrite]) -> Result<
              ON CONFLICT (key) DO UPDATE SET expires_ms = ?2, success = ?3, value = ?4 \
              WHERE success = 0 OR expires_ms <= ?5",
         )?;
-        stored += upsert.execute((
-            &packed(&write.key)[..],
-            write.expires_ms,
-            write.success,
-            &write.value[..],
-            wall_ms(),
-        ))?;
+        stored +=
+            upsert.execute((&packed(&write.key)[..], write.expires_ms, write.success, &write.value[..], wall_ms()))?;
         wakes.results = true;
     }
     Ok(stored)

@@ -17,11 +17,7 @@ pub(crate) fn route(db: &mut Db, exchange: &str, routing_key: &str) -> Result<Ve
     if let Some(known) = db.routes.get(&name) {
         return Ok(known.clone());
     }
-    let queues = if exchange.is_empty() {
-        vec![queue_id(db, routing_key)?]
-    } else {
-        bound(db, exchange, routing_key)?
-    };
+    let queues = if exchange.is_empty() { vec![queue_id(db, routing_key)?] } else { bound(db, exchange, routing_key)? };
     if db.routes.len() >= MOST_ROUTES {
         db.routes.clear();
     }
@@ -41,7 +37,8 @@ fn refresh(db: &mut Db) -> Result<(), Fault> {
 
 fn bound(db: &Db, exchange: &str, routing_key: &str) -> Result<Vec<i64>, Fault> {
     let kind = exchange_type(db, exchange)?;
-    let mut bindings = db.sql.prepare_cached("SELECT routing_key, queue FROM binding WHERE exchange = ?1 ORDER BY queue")?;
+    let mut bindings =
+        db.sql.prepare_cached("SELECT routing_key, queue FROM binding WHERE exchange = ?1 ORDER BY queue")?;
     let mut rows = bindings.query([exchange])?;
     let mut queues: Vec<i64> = Vec::new();
     while let Some(row) = rows.next()? {

@@ -32,14 +32,33 @@ pub(crate) struct Settings {
     pub(crate) allow_network_fs: bool,
 }
 
-const NAMES: [&str; 6] = ["allow_network_fs", "busy_timeout", "lease", "max_message_bytes", "synchronous", "visibility_timeout"];
+const NAMES: [&str; 6] =
+    ["allow_network_fs", "busy_timeout", "lease", "max_message_bytes", "synchronous", "visibility_timeout"];
 
 /// Kombu's options for other brokers: accepted in the table, without meaning here.
 const FOREIGN: [&str; 22] = [
-    "polling_interval", "max_retries", "interval_start", "interval_step", "interval_max", "errback", "retry_policy",
-    "fanout_prefix", "fanout_patterns", "priority_steps", "queue_order_strategy", "sep", "global_keyprefix",
-    "socket_timeout", "socket_connect_timeout", "socket_keepalive", "confirm_publish", "max_connections",
-    "unacked_mutex_expire", "health_check_interval", "client_name", "confirm_timeout",
+    "polling_interval",
+    "max_retries",
+    "interval_start",
+    "interval_step",
+    "interval_max",
+    "errback",
+    "retry_policy",
+    "fanout_prefix",
+    "fanout_patterns",
+    "priority_steps",
+    "queue_order_strategy",
+    "sep",
+    "global_keyprefix",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "confirm_publish",
+    "max_connections",
+    "unacked_mutex_expire",
+    "health_check_interval",
+    "client_name",
+    "confirm_timeout",
 ];
 
 impl Settings {
@@ -129,11 +148,15 @@ fn place_of(body: &str) -> Result<Place, String> {
         return Ok(Place::Memory(name.to_owned()));
     }
     let Some(rest) = body.strip_prefix("sqlite://") else {
-        return Err("it has no '//': write 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or 'memory://'".into());
+        return Err(
+            "it has no '//': write 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or 'memory://'".into()
+        );
     };
     let Some(path) = rest.strip_prefix('/') else {
         let hint = if rest.is_empty() { "celeriac.db" } else { rest };
-        return Err(format!("a file has no host: write 'sqlite:///{hint}' for a path relative to the working directory"));
+        return Err(format!(
+            "a file has no host: write 'sqlite:///{hint}' for a path relative to the working directory"
+        ));
     };
     let path = percent_decoded(path)?;
     if path.is_empty() || path.ends_with('/') {
@@ -174,7 +197,8 @@ fn percent_decoded(text: &str) -> Result<String, String> {
         }
         let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
         let byte = hex.and_then(|two| u8::from_str_radix(two, 16).ok());
-        bytes.push(byte.ok_or_else(|| format!("'%' in '{text}' is not followed by two hex digits: write %25 for '%'"))?);
+        bytes
+            .push(byte.ok_or_else(|| format!("'%' in '{text}' is not followed by two hex digits: write %25 for '%'"))?);
         rest = &tail[2..];
     }
     String::from_utf8(bytes).map_err(|_| format!("'{text}' is not UTF-8"))

@@ -11,7 +11,14 @@ use super::records::put;
 
 /// Stores the end of a delivery that `owner` holds: its results, its continuations, its settlement. False, and nothing
 /// is stored, if it holds it no more.
-pub(crate) fn end(db: &mut Db, wakes: &mut Wakes, owner: i64, slot: Slot, queue: &str, end: &End) -> Result<bool, Fault> {
+pub(crate) fn end(
+    db: &mut Db,
+    wakes: &mut Wakes,
+    owner: i64,
+    slot: Slot,
+    queue: &str,
+    end: &End,
+) -> Result<bool, Fault> {
     let mut release = db.sql.prepare_cached("DELETE FROM held WHERE message = ?1 AND owner = ?2")?;
     if release.execute((slot.message, owner))? == 0 {
         return Ok(false);

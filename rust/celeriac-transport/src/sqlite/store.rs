@@ -10,12 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::Db;
 use super::enqueue;
 use super::fault::Fault;
+use super::line::{Entry, Line, LineState};
 use super::notify::{Bell, BellGuard, Wakes};
 use super::settings::{Place, Settings};
 use super::waiting::{State, Waiting};
@@ -33,8 +34,8 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Store {
     settings: Settings,
     core: Mutex<Core>,
-    /// Publications of threads that wait for `core`; whoever has it stores them all.
-    line: Mutex<Vec<Arc<Queued>>>,
+    /// Threads that publish.
+    line: Line,
     /// Threads that wait for results.
     pub(crate) waiting: Waiting,
     /// Sends wake-ups.
@@ -46,7 +47,7 @@ pub(crate) struct Store {
 /// The locks of one store.
 pub(crate) struct Held {
     core: MutexGuard<'static, Core>,
-    line: MutexGuard<'static, Vec<Arc<Queued>>>,
+    line: MutexGuard<'static, LineState>,
     waiting: MutexGuard<'static, State>,
     local: BellGuard,
 }
@@ -64,7 +65,7 @@ impl Held {
     /// After a fork, in the child: what the parent's threads had is not ours.
     pub(crate) fn forget_parent(&mut self, store: &Store) {
         self.core.db = None;
-        self.line.clear();
+        self.line.forget_parent();
         self.waiting.forget_parent();
         self.local.clear();
         store.era.fetch_add(1, Ordering::Relaxed);
@@ -80,13 +81,6 @@ pub(crate) struct Core {
     full_sync: bool,
 }
 
-/// One thread's publications in the line.
-pub(crate) struct Queued {
-    batch: Vec<Publication>,
-    /// Taken once, by the thread that put it in.
-    answer: Mutex<Option<Result<usize, TransportError>>>,
-}
-
 impl Store {
     /// The store at the place that `settings` names. It lives as long as the process: there are few places.
     pub(crate) fn of(settings: &Settings) -> &'static Self {
@@ -96,7 +90,7 @@ impl Store {
             Box::leak(Box::new(Self {
                 settings: settings.clone(),
                 core: Mutex::new(Core { db: None, full_sync: settings.full_sync }),
-                line: Mutex::new(Vec::new()),
+                line: Line::default(),
                 waiting: Waiting::default(),
                 bell: Bell::new(&settings.place),
                 era: AtomicU64::new(1),
@@ -146,60 +140,59 @@ impl Store {
         self.opened(&mut core, deadline)?.read(deadline, work)
     }
 
-    /// Stores `batch`, in one commit with what other threads want to publish at the moment.
+    /// Stores `batch`, in one commit with what other threads publish at the moment.
     pub(crate) fn publish(&self, batch: &[Publication], timeout: Duration) -> Result<usize, TransportError> {
-        if let Ok(mut core) = self.core.try_lock() {
-            let mut wakes = Wakes::default();
-            let deadline = Instant::now() + timeout;
-            let done = self.opened(&mut core, deadline)?.write(deadline, |db| {
-                let reached = enqueue::publish(db, &mut wakes, batch)?;
-                wakes.resolve(db)?;
-                Ok(reached)
-            });
-            drop(core);
-            if done.is_ok() {
-                self.send(&wakes);
-            }
-            return done;
-        }
-        let own = Arc::new(Queued { batch: batch.to_vec(), answer: Mutex::new(None) });
-        lock(&self.line).push(Arc::clone(&own));
+        let lead = match self.line.enter(batch) {
+            Entry::Answered(answer) => return answer,
+            Entry::Lead(lead) => lead,
+        };
         let mut core = lock(&self.core);
-        if let Some(answer) = lock(&own.answer).take() {
-            return answer; // the thread before us stored it along with its own
-        }
-        let line = std::mem::take(&mut *lock(&self.line));
+        let followers = lead.followers();
         let mut wakes = Vec::new();
-        self.publish_line(&mut core, &line, timeout, &mut wakes);
+        let mut batches = vec![batch];
+        batches.extend(followers.iter().map(|job| &job.batch[..]));
+        let mut answers = match self.publish_together(&mut core, &batches, timeout, &mut wakes) {
+            // One of them cannot be stored: the others must not suffer for it.
+            Err(TransportError::Refused(_)) if batches.len() > 1 => batches
+                .iter()
+                .map(|one| Ok(self.publish_together(&mut core, &[*one], timeout, &mut wakes)?.iter().sum()))
+                .collect(),
+            Err(error) => vec![Err(error); batches.len()],
+            Ok(reached) => reached.into_iter().map(Ok).collect::<Vec<_>>(),
+        }
+        .into_iter();
         drop(core);
-        wakes.iter().for_each(|wakes| self.send(wakes));
-        let answer = lock(&own.answer).take();
-        answer.unwrap_or_else(|| Err(TransportError::Unavailable("the process was forked while it published".into())))
+        drop(lead);
+        let own = answers.next();
+        for (job, answer) in followers.iter().zip(answers) {
+            job.answer(answer);
+        }
+        for wakes in &wakes {
+            self.send(wakes);
+        }
+        own.unwrap_or(Ok(0))
     }
 
-    fn publish_line(&self, core: &mut Core, line: &[Arc<Queued>], timeout: Duration, sent: &mut Vec<Wakes>) {
+    /// One transaction. Returns how many queues each batch reached.
+    fn publish_together(
+        &self,
+        core: &mut Core,
+        batches: &[&[Publication]],
+        timeout: Duration,
+        sent: &mut Vec<Wakes>,
+    ) -> Result<Vec<usize>, TransportError> {
         let deadline = Instant::now() + timeout;
-        let together = self.opened(core, deadline).and_then(|db| {
-            let mut wakes = Wakes::default();
-            let reached = db.write(deadline, |db| {
-                let mut reached = Vec::with_capacity(line.len());
-                for queued in line {
-                    reached.push(enqueue::publish(db, &mut wakes, &queued.batch)?);
-                }
-                wakes.resolve(db)?;
-                Ok(reached)
-            })?;
-            sent.push(wakes);
-            Ok(reached)
-        });
-        match together {
-            Ok(reached) => line.iter().zip(reached).for_each(|(queued, count)| *lock(&queued.answer) = Some(Ok(count))),
-            // One of them cannot be stored (too large, say): the others must not suffer for it.
-            Err(TransportError::Refused(_)) if line.len() > 1 => {
-                line.iter().for_each(|queued| self.publish_line(core, std::slice::from_ref(queued), timeout, sent));
+        let mut wakes = Wakes::default();
+        let reached = self.opened(core, deadline)?.write(deadline, |db| {
+            let mut reached = Vec::with_capacity(batches.len());
+            for batch in batches {
+                reached.push(enqueue::publish(db, &mut wakes, batch)?);
             }
-            Err(error) => line.iter().for_each(|queued| *lock(&queued.answer) = Some(Err(error.clone()))),
-        }
+            wakes.resolve(db)?;
+            Ok(reached)
+        })?;
+        sent.push(wakes);
+        Ok(reached)
     }
 
     fn send(&self, wakes: &Wakes) {
@@ -249,7 +242,7 @@ impl Store {
 
     /// For the fork handlers: nobody uses the connection while the guard lives.
     pub(crate) fn hold(&'static self) -> Held {
-        Held { core: lock(&self.core), line: lock(&self.line), waiting: self.waiting.hold(), local: self.bell.hold() }
+        Held { core: lock(&self.core), line: self.line.hold(), waiting: self.waiting.hold(), local: self.bell.hold() }
     }
 }
 

@@ -94,7 +94,8 @@ impl Worker {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let mut event = Some(self.events.recv_timeout(left).unwrap_or_else(|_| panic!("waited in vain; had {early:?}")));
+            let mut event =
+                Some(self.events.recv_timeout(left).unwrap_or_else(|_| panic!("waited in vain; had {early:?}")));
             if let Some(found) = pick(&mut event) {
                 return found;
             }
@@ -163,7 +164,11 @@ impl Worker {
 }
 
 pub fn depth(producer: &dyn Producer, name: &str) -> (u64, u64, u64) {
-    let found: HashMap<_, _> =
-        producer.depths().unwrap().into_iter().map(|depth| (depth.name, (depth.ready, depth.delayed, depth.held))).collect();
+    let found: HashMap<_, _> = producer
+        .depths()
+        .unwrap()
+        .into_iter()
+        .map(|depth| (depth.name, (depth.ready, depth.delayed, depth.held)))
+        .collect();
     found.get(name).copied().unwrap_or_default()
 }
