@@ -6,8 +6,10 @@ program around it (banner, process signals, pidfile) is `celeriac.apps.worker`.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -63,6 +65,8 @@ class WorkController:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._cold_at: float | None = None
+        self._reload = threading.Event()
+        self._was_ready = False
         self._hub_stopped = False
         self.app.loader.init_worker()
         self.on_before_init(**kwargs)
@@ -91,12 +95,13 @@ class WorkController:
 
     def on_ready(self) -> None:
         """The hub consumes."""
-        if not self.is_ready.is_set():
-            self.is_ready.set()
+        if not self._was_ready:
+            self._was_ready = True
             logger.info("%s ready.", self.hostname)
             signals.worker_ready.send(sender=self.consumer)
             if self.ready_callback is not None:
                 self.ready_callback(self.consumer)
+        self.is_ready.set()
 
     def prepare_args(self, **kwargs: Any) -> dict[str, Any]:
         return kwargs
@@ -180,8 +185,7 @@ class WorkController:
         state._workers.add(self)
         try:
             self.on_start()
-            self._boot()
-            self._loop()
+            self._run()
         except WorkerTerminate as exc:
             self._to(Stage.COLD, _code(exc, EX_FAILURE))
         except (WorkerShutdown, KeyboardInterrupt) as exc:
@@ -196,6 +200,19 @@ class WorkController:
 
     failure: Exception | None = None
     """What ended the worker, if it was an error."""
+
+    def _run(self) -> None:
+        """Boots and loops; once more after each `reload`."""
+        self._boot()
+        self._loop()
+        while self._reload.is_set() and self.stage is Stage.RUNNING:
+            if self.pool is not None and self.hub is not None:
+                self.pool.stop()
+                self.hub.join(int(_COLD_LIMIT_S * 1000))
+            self._hub_stopped = False
+            self._reload.clear()
+            self._boot()
+            self._loop()
 
     def _boot(self) -> None:
         from celeriac.app.trace import Tracer
@@ -326,6 +343,32 @@ class WorkController:
         """Warm: no more fetches, running tasks end. Called by another thread it returns when the worker has ended."""
         self._to(Stage.WARM, EX_OK if exitcode is None else exitcode)
         self._await_end(in_sighandler)
+
+    def reload(self, modules: Iterable[str] | None = None, reload: bool = False, reloader: Any = None) -> None:
+        """Makes the worker know of tasks that were declared since it started; running ones end first.
+
+        `modules` are imported before; with `reload` anew, by `reloader` (default: `importlib.reload`).
+        """
+        for name in modules or ():
+            if reload and name in sys.modules:
+                (reloader or importlib.reload)(sys.modules[name])
+            else:
+                self.app.loader.import_from_cwd(name)
+        if self.hub is None or self.stage > Stage.RUNNING:
+            return
+        self.is_ready.clear()
+        self._reload.set()
+        self.hub.stop(False)
+        if self._thread is not threading.current_thread():
+            self.wait_ready()
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Returns when the worker consumes: True; False if it ended instead, or after `timeout` seconds."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.is_ready.wait(0.02):
+            if self._ended.is_set() or (deadline is not None and time.monotonic() > deadline):
+                return False
+        return True
 
     def terminate(self, in_sighandler: bool = False) -> None:
         """Cold: running tasks are given up, their messages go back if they were not acked."""

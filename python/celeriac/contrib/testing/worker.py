@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from contextlib import contextmanager
@@ -36,7 +35,7 @@ class TestWorkController(WorkController):
         Raises:
             RuntimeError: it ended instead, or takes longer than `timeout` seconds.
         """
-        if not self.is_ready.wait(timeout) or self.failure is not None:
+        if not self.wait_ready(timeout):
             raise RuntimeError(f"the test worker did not start within {timeout} s: {self.failure!r}")
 
 
@@ -55,8 +54,8 @@ def start_worker(
     """Runs a worker for `app` in a thread for as long as the block lasts.
 
     With `perform_ping_check` it sends `celery.ping` first and waits for the answer, at most `ping_task_timeout`
-    seconds, which needs a result backend. The worker has `shutdown_timeout` seconds to end. Other arguments are those of
-    `app.WorkController`.
+    seconds, which needs a result backend. The worker has `shutdown_timeout` seconds to end. Other arguments are those
+    of `app.WorkController`.
 
     Raises:
         RuntimeError: the worker did not start, or did not end in time.
@@ -137,4 +136,3 @@ def setup_app_for_worker(app: Celery, loglevel: str | int, logfile: str | None) 
     app.set_current()
     app.set_default()
     app.log.setup(loglevel=loglevel, logfile=logfile)
-    logging.getLogger("celeriac").setLevel(loglevel.upper() if isinstance(loglevel, str) else loglevel)
