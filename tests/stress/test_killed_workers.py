@@ -51,6 +51,7 @@ def test_late_acked_tasks_survive_hundreds_of_killed_workers(
     drained(app, 40)
     counts = journal.counts()
     assert set(counts) == {str(number) for number in range(TASKS)}
+    assert counts.total() > TASKS  # some were killed between their line and their end, and ran again
     assert raw.dead(app) == []
     assert all(result.get(timeout=10) == str(number) for number, result in enumerate(sent))
 
@@ -100,28 +101,53 @@ def test_nothing_accepted_from_killed_producers_is_lost_or_doubled(
     assert max(counts.values()) == 1
 
 
+def deaths_until_dead_letter(app: Celery, start_worker: Callable[..., Worker]) -> int:
+    """Starts workers one after the other, until one has emptied the queue; how many died before it."""
+    for deaths in range(9):
+        worker = start_worker(concurrency=1, wait=False)  # it may be dead before it is ready
+        wait_until(
+            lambda worker=worker: worker.returncode is not None or raw.waiting(app) == 0,  # type: ignore[misc]
+            timeout=20,
+            what="death or empty queue",
+        )
+        if worker.returncode is None:
+            return deaths
+        assert worker.returncode == -9
+    raise AssertionError("nine workers died")
+
+
 @pytest.mark.timeout(90)
 def test_task_that_kills_its_worker_ends_in_the_dead_letter_store(
     app: Celery, journal: Journal, start_worker: Callable[..., Worker]
 ) -> None:
     """Three deaths by default. Its neighbours in the queue are done."""
-    app.tasks["t.die"].delay(str(journal), "die")
+    app.tasks["t.die"].delay(str(journal), "die", 0.2)
     quiet = [app.tasks["t.note_late"].delay(str(journal), f"{number}") for number in range(20)]
-    deaths = 0
-    for _ in range(6):
-        worker = start_worker(concurrency=1)
-        wait_until(
-            lambda: worker.returncode is not None or raw.waiting(app) == 0,
-            timeout=20,
-            what="death or empty queue",
-        )
-        if worker.returncode is None:
-            break
-        assert worker.returncode == -9
-        deaths += 1
-    assert deaths == 3
+    assert deaths_until_dead_letter(app, start_worker) == 3
     (letter,) = raw.dead(app)
     assert letter.reason == "crashed"
     assert b"t.die" in letter.payload
     assert journal.counts()["die"] == 3
+    assert [result.get(timeout=10) for result in quiet] == [str(number) for number in range(20)]
+
+
+@pytest.mark.timeout(90)
+def test_task_that_kills_its_worker_at_once_is_found_out_too(
+    app: Celery, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    """It dies before anybody could note that it had started, so a few more deaths are needed to suspect it."""
+    app.tasks["t.die"].delay(str(journal), "die")
+    assert 3 <= deaths_until_dead_letter(app, start_worker) <= 5
+    assert [letter.reason for letter in raw.dead(app)] == ["crashed"]
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.xfail(reason="what a worker merely held at its third such death is suspected, too (docs/status.md)")
+def test_neighbours_of_a_task_that_kills_at_once_are_done(
+    app: Celery, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    app.tasks["t.die"].delay(str(journal), "die")
+    quiet = [app.tasks["t.note_late"].delay(str(journal), f"{number}") for number in range(20)]
+    deaths_until_dead_letter(app, start_worker)
+    assert [letter.payload for letter in raw.dead(app) if b"t.die" not in letter.payload] == []
     assert [result.get(timeout=10) for result in quiet] == [str(number) for number in range(20)]

@@ -109,9 +109,10 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
         recurse()
 
     @app.task(name="t.die", acks_late=True, reject_on_worker_lost=True)
-    def die(journal: str, line: str) -> None:
+    def die(journal: str, line: str, after_s: float = 0.0) -> None:
         """Kills the process that runs it."""
         note(journal, line)
+        time.sleep(after_s)
         os.kill(os.getpid(), 9)
 
     @app.task(name="t.reject", acks_late=True)
