@@ -594,10 +594,12 @@ def _both(first: Callable[[], Any], second: Callable[[], Any] | None) -> Callabl
 
 
 def _control(app: Any) -> Any:
-    control = getattr(app, "control", None)
-    if control is None:
-        raise ImproperlyConfigured("this version of celeriac has no remote control yet: a task cannot be revoked")
-    return control
+    try:
+        return app.control
+    except (AttributeError, ImportError):
+        raise ImproperlyConfigured(
+            "this version of celeriac has no remote control yet: a task cannot be revoked"
+        ) from None
 
 
 from celeriac._resultset import GroupResult, ResultSet  # noqa: E402 - both need the classes above

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from celeriac import states
 from celeriac._bridge import codec
 from celeriac._bridge.codec import json_dumps
+from celeriac.app.context import current_frame
 from celeriac.backends import _exceptions, _meta
 from celeriac.exceptions import DecodeError
+from celeriac.utils.serialization import UnpickleableExceptionWrapper
 
 if TYPE_CHECKING:
     from celeriac.app.context import Context
@@ -90,7 +92,7 @@ class Coding:
         if not exc:
             return None
         if isinstance(exc, BaseException):
-            return exc.restore() if isinstance(exc, _exceptions.UnpickleableExceptionWrapper) else exc
+            return _exceptions.restored(exc) if isinstance(exc, UnpickleableExceptionWrapper) else exc
         if isinstance(exc, Mapping):
             return _exceptions.rebuild(exc)
         raise DecodeError(f"stored exception must be a mapping or an exception, got {type(exc).__name__}")
@@ -163,12 +165,10 @@ class Coding:
     def current_task_children(self, request: Context | None = None) -> Any:
         """Sub-results of `request`, or of the task that runs here; None outside of tasks."""
         if request is None:
-            from celeriac._state import get_current_task
-
-            task = get_current_task()
-            if task is None:
+            frame = current_frame()
+            if frame is None:
                 return None
-            request = task.request
+            request = frame.request
         return getattr(request, "children", None) or []
 
     def meta_from_decoded(self, meta: Any, task_id: str = "") -> dict[str, Any]:

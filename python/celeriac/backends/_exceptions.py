@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import exceptions as own
 from celeriac.exceptions import DecodeError, SecurityError
+from celeriac.utils.serialization import UnpickleableExceptionWrapper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,39 +75,6 @@ def exception_document(exc: BaseException, encode: Callable[[Any], object]) -> d
     return {"exc_type": cls.__qualname__, "exc_message": message, "exc_module": wire_module(cls)}
 
 
-class UnpickleableExceptionWrapper(Exception):
-    """Stands for an exception that cannot be pickled."""
-
-    def __init__(self, exc_module: str, exc_cls_name: str, exc_args: Any, text: str | None = None) -> None:
-        self.exc_module = exc_module
-        self.exc_cls_name = exc_cls_name
-        self.exc_args = [arg if _pickles(arg) else safe_repr(arg) for arg in exc_args]
-        self.text = text
-        super().__init__(exc_module, exc_cls_name, self.exc_args, text)
-
-    @classmethod
-    def from_exception(cls, exc: BaseException) -> UnpickleableExceptionWrapper:
-        """The wrapper of `exc`."""
-        return cls(wire_module(type(exc)), type(exc).__qualname__, exception_args(exc), safe_repr(exc))
-
-    def restore(self) -> BaseException:
-        """A class of the same name with the same arguments, if it can be called with them."""
-        return rebuild(
-            {"exc_type": self.exc_cls_name, "exc_message": list(self.exc_args), "exc_module": self.exc_module}
-        )
-
-    def __str__(self) -> str:
-        return self.text or ""
-
-
-def _pickles(value: object) -> bool:
-    try:
-        pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes of a moment ago
-    except Exception:
-        return False
-    return True
-
-
 class _Unpickler(pickle.Unpickler):
     """Finds classes of Celery's exception modules here when Celery itself is not installed."""
 
@@ -133,9 +101,28 @@ def unpickle(data: bytes) -> Any:
         raise DecodeError(str(exc) or type(exc).__name__) from exc
 
 
+def restored(wrapper: UnpickleableExceptionWrapper) -> BaseException:
+    """The exception that a wrapper stands for."""
+    return rebuild(
+        {
+            "exc_type": wrapper.exc_cls_name,
+            "exc_message": list(wrapper.exc_args or ()),
+            "exc_module": wrapper.exc_module,
+        }
+    )
+
+
 def picklable_exception(exc: BaseException) -> BaseException:
     """`exc` if it survives pickling, else a stand-in that does."""
-    return exc if _pickles(exc) else UnpickleableExceptionWrapper.from_exception(exc)
+    try:
+        again = pickle.loads(pickle.dumps(exc))  # noqa: S301 - our own bytes of a moment ago
+        if type(again) is type(exc):
+            return exc
+    except Exception:
+        pass  # whatever its class does
+    return UnpickleableExceptionWrapper(
+        wire_module(type(exc)), type(exc).__qualname__, exception_args(exc), safe_repr(exc)
+    )
 
 
 @lru_cache(maxsize=256)

@@ -197,7 +197,8 @@ def test_next_step_of_a_chain_leaves_with_the_result(bench: Bench, memory_app: C
     job = bench.run(step, options={"chain": steps})
     (publication,) = job.published
     sent = FakeJob(publication[4]).message
-    args, _, embed = sent.json_payload()
+    payload: Any = sent.json_payload()
+    args, _, embed = payload
     assert (sent.id, args) == ("second", [1])
     assert [each["options"]["task_id"] for each in embed["chain"]] == ["third"]
 
