@@ -152,8 +152,10 @@ class Proxy:
 
 
 class PromiseProxy(Proxy):
-    """A proxy that computes its target at first use, then keeps it."""
-
+    # A proxy that computes its target at first use, then keeps it. Python gives each class these two; without taking
+    # those of `Proxy` over they would hide the target's.
+    __doc__ = vars(Proxy)["__doc__"]
+    __module__ = vars(Proxy)["__module__"]
     __slots__ = ("__pending", "__thing")
 
     def _get_current_object(self) -> Any:

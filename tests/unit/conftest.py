@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import celeriac.app.builtins  # noqa: F401 - registers what every app has, before the first test
 from celeriac import _state
 
 

@@ -55,7 +55,7 @@ def _of_signature(fun: Callable[..., Any], skip: int) -> Checker:
     import inspect
 
     try:
-        parameters = list(inspect.signature(fun).parameters.values())[skip:]
+        parameters = list(inspect.signature(fun, follow_wrapped=False).parameters.values())[skip:]
     except (TypeError, ValueError):
         return lambda *args, **kwargs: None
     positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -184,10 +184,10 @@ class Task(Generic[P, R]):
     @classmethod
     def add_around(cls, attr: str, around: Callable[..., Any]) -> None:
         """Replaces method `attr` by ``around(method)``."""
-        wrapped = getattr(cls, attr)
-        wrapper = around(wrapped)
-        wrapper.__wrapped__ = getattr(wrapped, "__wrapped__", wrapped)
-        setattr(cls, attr, wrapper)
+        wrapper = around(getattr(cls, attr))
+        # The body of a task that is not bound takes no `self`.
+        is_static = isinstance(vars(cls).get(attr), staticmethod)
+        setattr(cls, attr, staticmethod(wrapper) if is_static else wrapper)
 
     # --- running
 
