@@ -105,12 +105,25 @@ def test_shell_has_the_app_and_its_tasks(cli: Cli) -> None:
     assert "t t.add True" in done.stdout
 
 
+def test_a_shell_completes_commands_and_options(cli: Cli) -> None:
+    def complete(*words: str) -> list[str]:
+        env = {"_CELERIAC_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+        return [line.partition(",")[2] for line in cli(app=None, env=env).stdout.splitlines()]
+
+    assert complete("celeriac", "wor") == ["worker"]
+    assert "--concurrency" in complete("celeriac", "worker", "--con")
+    assert complete("celeriac", "dead", "") == ["list", "purge", "replay", "show"]
+
+
 class TestErrors:
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         (tmp_path / "broken.py").write_text("import json\n1 / 0\n")
         (tmp_path / "lacking.py").write_text("import a_module_that_is_missing\n")
         (tmp_path / "plain.py").write_text("value = 1\n")
+        (tmp_path / "pack").mkdir()
+        (tmp_path / "pack" / "__init__.py").touch()
+        (tmp_path / "pack" / "celery.py").write_text("from celeriac import Celery\nanything = Celery('pack')\n")
         (tmp_path / "proj.py").write_text(
             "from celeriac import Celery\nqueue = Celery('proj', broker='memory://')\nother = 5\n"
         )
@@ -134,7 +147,9 @@ class TestErrors:
         assert says in done.stderr
         assert ("Traceback" in done.stderr) is traceback
 
-    @pytest.mark.parametrize("name", ["proj", "proj:queue", "proj.queue"])
+    @pytest.mark.parametrize(
+        "name", ["proj", "proj:queue", "proj.queue", "pack", "pack.celery", "pack.celery:anything"]
+    )
     def test_an_app_is_found(self, cli: Cli, folder: Path, name: str) -> None:
         done = cli("queues", "--json", app=name)
         assert (done.returncode, done.stderr) == (0, "")

@@ -92,6 +92,45 @@ class TestFace:
         worker = start_worker(concurrency=0, args=["--", ".concurrency=3"])
         said(worker, "3 (threads)")
 
+    def test_what_a_task_prints_is_logged(self, start_worker: Start, app: Celery, tmp_path: Path) -> None:
+        (tmp_path / "loud.py").write_text(
+            "import sys\nfrom tests.support.apps.main import app\n"
+            "@app.task(name='t.print')\n"
+            "def show():\n    print('to the world')\n    print('in trouble', file=sys.stderr)\n"
+        )
+        worker = start_worker(app="loud:app")
+        app.send_task("t.print").get(timeout=10)
+        said(worker, "WARNING/MainProcess] to the world")
+        said(worker, "WARNING/MainProcess] in trouble")
+
+
+class TestSelection:
+    def test_queues_are_excluded_and_modules_included(
+        self, start_worker: Start, app: Celery, journal: Journal, tmp_path: Path
+    ) -> None:
+        (tmp_path / "more.py").write_text(
+            "from tests.support.apps.main import app\n@app.task(name='t.more')\ndef more():\n    return 'more'\n"
+        )
+        conf = {"task_queues": {"celery": {}, "left": {}, "out": {}}}
+        start_worker(args=["-X", "out", "-I", "more"], env={"T_CONF": json.dumps(conf)})
+        app.send_task("t.note", args=(str(journal), "never"), queue="out")
+        assert app.send_task("t.more", queue="left").get(timeout=10) == "more"
+        assert journal.lines() == []
+        assert {row[0]: row[1] for row in app.broker.depths()}["out"] == 1
+
+    def test_purge_empties_the_chosen_queues_first(self, start_worker: Start, app: Celery, journal: Journal) -> None:
+        for name in ("celery", "other"):
+            app.send_task("t.note", args=(str(journal), name), queue=name)
+        start_worker(args=["--purge", "-Q", "celery"])
+        assert app.send_task("t.add", args=(1, 2)).get(timeout=10) == 3
+        assert journal.lines() == []
+        assert {row[0]: row[1] for row in app.broker.depths()}["other"] == 1
+
+    def test_an_unknown_queue_is_refused_if_none_may_be_made_up(self, cli: Cli) -> None:
+        done = cli("worker", "-Q", "typo", env={"T_CONF": json.dumps({"task_create_missing_queues": False})})
+        assert done.returncode == 78
+        assert "'typo'" in done.stderr
+
 
 @pytest.mark.parametrize("pool", POOLS)
 class TestShutdown:

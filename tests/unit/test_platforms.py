@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,17 @@ def test_unknown_users_are_named() -> None:
         platforms.parse_uid("nobody-of-this-name")
     assert platforms.parse_uid("12") == 12
     assert platforms.parse_gid(7) == 7
+
+
+def test_privileges_are_dropped_for_good() -> None:
+    """Group, supplementary groups and user; in a process of its own, since there is no way back."""
+    if os.geteuid() != 0:
+        pytest.skip("needs to be root")
+    program = (
+        "import os, pwd; from celeriac.platforms import maybe_drop_privileges as drop\n"
+        "drop(uid='65534')\n"
+        "print(os.getresuid(), os.getresgid(), os.getgroups())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    gid = pwd.getpwuid(65534).pw_gid
+    assert done.stdout == f"(65534, 65534, 65534) ({gid}, {gid}, {gid}) [{gid}]\n"

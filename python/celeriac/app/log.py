@@ -13,6 +13,7 @@ from logging.handlers import WatchedFileHandler
 from typing import IO, TYPE_CHECKING, Any
 
 from celeriac import signals
+from celeriac.exceptions import ImproperlyConfigured
 from celeriac.platforms import isatty
 from celeriac.utils.log import ColorFormatter, LoggingProxy, base_logger, get_logger, mlevel, task_logger
 from celeriac.utils.nodenames import node_format
@@ -169,10 +170,19 @@ class Logging:
         formatter: type[ColorFormatter] = ColorFormatter,
         **kwargs: Any,
     ) -> logging.Logger:
-        """Adds one handler to `logger`, unless it has one."""
+        """Adds one handler to `logger`, unless it has one.
+
+        Raises:
+            ImproperlyConfigured: `format` is no format.
+        """
         if not any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
             handler = self._detect_handler(logfile)
-            handler.setFormatter(formatter(format, use_color=colorize))
+            try:
+                handler.setFormatter(formatter(format, use_color=colorize))
+            except ValueError as exc:
+                raise ImproperlyConfigured(
+                    f"cannot use the log format {format!r}: {exc}; expected fields such as '%(message)s'"
+                ) from exc
             logger.addHandler(handler)
         return logger
 
