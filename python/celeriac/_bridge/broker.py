@@ -1,4 +1,4 @@
-"""The broker and the result store of the compiled core: the only Python that touches `_core.Broker` and `_core.ResultStore`.
+"""The core's broker and result store: the only Python that touches `_core.Broker` and `_core.ResultStore`.
 
 Both are cheap to make, open at first use, may be used from any thread, and open again by themselves in a forked child.
 """
@@ -6,11 +6,13 @@ Both are cheap to make, open at first use, may be used from any thread, and open
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from celeriac import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from types import TracebackType
 
 Publication: TypeAlias = tuple[str, str, int, "int | None", bytes]
 """`(exchange, routing_key, priority, due_ms, envelope)`; `due_ms` is wall clock, ms since the epoch, None for now."""
@@ -53,9 +55,7 @@ class Broker:
     `ImproperlyConfigured`; then nothing was stored.
     """
 
-    def __init__(
-        self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT
-    ) -> None:
+    def __init__(self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.url = redacted(url)
         self._core = _core.Broker(url, dict(options or {}), _ms(timeout))
         # The hot call, without a frame of Python in between.
@@ -119,9 +119,7 @@ class Broker:
 class ResultStore:
     """Results on SQLite or in memory, as bytes under a key. Raises what `Broker` raises."""
 
-    def __init__(
-        self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT
-    ) -> None:
+    def __init__(self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.url = redacted(url)
         self._core = _core.ResultStore(url, dict(options or {}), _ms(timeout))
         self.get = self._core.get
@@ -155,9 +153,7 @@ class ResultStore:
         return f"<ResultStore {self.url}>"
 
 
-def open_broker(
-    url: str, options: Mapping[str, object] | None = None, timeout: float | None = None
-) -> Broker:
+def open_broker(url: str, options: Mapping[str, object] | None = None, timeout: float | None = None) -> Broker:
     """A broker handle. Nothing is opened yet; a URL or option that cannot be used raises ImproperlyConfigured.
 
     Args:
@@ -168,9 +164,7 @@ def open_broker(
     return Broker(url, options, DEFAULT_TIMEOUT if timeout is None else timeout)
 
 
-def open_results(
-    url: str, options: Mapping[str, object] | None = None, timeout: float | None = None
-) -> ResultStore:
+def open_results(url: str, options: Mapping[str, object] | None = None, timeout: float | None = None) -> ResultStore:
     """A result store; arguments as for `open_broker`."""
     return ResultStore(url, options, DEFAULT_TIMEOUT if timeout is None else timeout)
 
