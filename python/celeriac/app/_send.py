@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from celeriac._bridge.codec import new_id
+from celeriac.app._batch import alike, publications
 from celeriac.app._eager import maybe_list
 from celeriac.app.context import current_frame
 
@@ -69,24 +70,37 @@ def send_many(app: Any, task: Any, calls: list[Any], options: dict[str, Any], ch
     options = dict(options)
     if frame is not None:
         _inherit(app, frame, options)
-    messages = []
-    ids = []
-    amqp = app.amqp
-    for args, kwargs in calls:
-        if check is not None:
+    amqp, name = app.amqp, task.name
+    if check is not None:
+        for args, kwargs in calls:
             check(*args, **kwargs)
-        task_id = new_id()
-        ids.append(task_id)
-        messages.append((task.name, amqp.message(task.name, task_id, args, kwargs, options, task), options))
-    if not options.get("ignore_result"):
+    ids = [new_id() for _ in calls]
+    if calls and alike(amqp, options):
+        batch, declare = publications(amqp, name, ids, calls, options, task)
+        messages = None
+    else:
+        messages = [
+            (name, amqp.message(name, task_id, args, kwargs, options, task), options)
+            for task_id, (args, kwargs) in zip(ids, calls)  # noqa: B905 - of one length
+        ]
+    ignored = bool(options.get("ignore_result"))
+    if not ignored:
         for task_id in ids:
             app._on_task_call(task_id)
-    amqp.send_many(messages)
+    if messages is None:
+        if declare:
+            amqp.declare(declare)
+        amqp.publish_many(batch)
+    else:
+        amqp.send_many(messages)
     results = []
+    make, backend = app.AsyncResult, task.__dict__.get("_backend") or app.backend
+    trail = frame is not None and options.get("add_to_parent", True)
     for task_id in ids:
-        result = app.AsyncResult(task_id, task_name=task.name)
-        result.ignored = bool(options.get("ignore_result"))
+        result = make(task_id, backend, name)
+        if ignored:
+            result.ignored = True
         results.append(result)
-        if frame is not None and options.get("add_to_parent", True):
+        if trail:
             frame.task.add_trail(result)
     return results

@@ -399,11 +399,7 @@ class AMQP:
             batch_of.append((name, out))
             if out.declare:
                 self.declare(out.declare)
-        outbox = collecting.get()
-        if outbox is not None:
-            outbox.extend(batch)
-        elif batch:
-            self._with_retries(lambda: self.app.broker.publish_many(batch), None, None)
+        self.publish_many(batch)
         for name, out in batch_of:
             self._after(name, out)
 
@@ -439,6 +435,14 @@ class AMQP:
             broker.publish(*publication)
         except OperationalError as exc:
             self._retry_publish(lambda: broker.publish(*publication), exc, retry, retry_policy)
+
+    def publish_many(self, batch: list[Publication]) -> None:
+        """`publish` of many in one step: all or none."""
+        outbox = collecting.get()
+        if outbox is not None:
+            outbox.extend(batch)
+        elif batch:
+            self._with_retries(lambda: self.app.broker.publish_many(batch), None, None)
 
     def _with_retries(self, call: Any, retry: bool | None, policy: Mapping[str, Any] | None) -> None:
         try:
