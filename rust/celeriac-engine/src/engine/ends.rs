@@ -35,6 +35,8 @@ pub(super) struct Pending {
     /// Bytes of results and continuations in all of the above.
     pub(super) bytes: usize,
     under_way: Option<u64>,
+    /// Deliveries that were lost while a cycle was under way: should it fail, nothing of theirs is tried again.
+    lost_meanwhile: Vec<DeliveryTag>,
     next_id: u64,
     credit_sent: u64,
     down: bool,
@@ -59,6 +61,9 @@ impl Pending {
         self.alone.retain(|end| end.tag != tag);
         self.progress.retain(|(of, _)| *of != tag);
         self.started.retain(|of| *of != tag);
+        if self.under_way.is_some() {
+            self.lost_meanwhile.push(tag);
+        }
         self.weigh();
     }
 
@@ -208,6 +213,7 @@ impl Engine {
         if self.pending.under_way == Some(id) {
             self.pending.under_way = None;
         }
+        self.pending.lost_meanwhile.clear();
         self.pending.retry_step_us = 0;
         self.stats.cycles += 1;
         self.stats.lost += lost.len() as u64;
@@ -221,11 +227,14 @@ impl Engine {
     ///
     /// # Errors
     /// [`Fatal`]: no cycle can ever succeed again.
-    pub fn failed(&mut self, cycle: Cycle, why: &str, transient: bool, refused: bool, now: Now) -> Result<(), Fatal> {
+    pub fn failed(&mut self, mut cycle: Cycle, why: &str, transient: bool, refused: bool, now: Now) -> Result<(), Fatal> {
         self.stats.failed_cycles += 1;
         if self.pending.under_way == Some(cycle.id) {
             self.pending.under_way = None;
         }
+        let lost = std::mem::take(&mut self.pending.lost_meanwhile);
+        cycle.ends.retain(|end| !lost.contains(&end.tag));
+        cycle.started.retain(|tag| !lost.contains(tag));
         self.pending.credit_sent = self.pending.credit_sent.min(self.received); // nobody has heard of it
         if transient {
             let step = (self.pending.retry_step_us * 2).clamp(FIRST_RETRY_US, LAST_RETRY_US);
