@@ -218,6 +218,7 @@ impl Job {
     pub fn start(&self) -> bool {
         let now_ns = self.shared.clock.mono_ns();
         if !self.shared.page.start(self.slot, self.sequence, now_ns / 1000) {
+            self.shared.flush(); // the batch may end here
             return false;
         }
         self.started_ns.store(now_ns.max(1), Ordering::Relaxed);

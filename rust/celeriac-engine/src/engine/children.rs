@@ -46,6 +46,16 @@ impl Child {
         }
     }
 
+    /// It has run `tag` for so long, so it has at least as much in hand: nothing is queued behind a long task.
+    fn runs_for(&mut self, tag: DeliveryTag, run_us: u64) {
+        if let Some(job) = self.jobs.get_mut(&tag)
+            && job.share_us < run_us
+        {
+            self.work_us += run_us - job.share_us;
+            job.share_us = run_us;
+        }
+    }
+
     /// It has `tag` no longer.
     pub(super) fn done(&mut self, tag: DeliveryTag) -> bool {
         let Some(job) = self.jobs.remove(&tag) else { return false };
@@ -108,6 +118,7 @@ impl Engine {
             }
         }
         let state = &mut self.children[child];
+        state.runs_for(tag, run_us);
         state.next_look_us = None;
         if look_again {
             state.look_after(LOOK_US, now);
