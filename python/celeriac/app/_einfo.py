@@ -62,6 +62,8 @@ def format_exception(exc: BaseException, tb: TracebackType | None) -> str:
     except Exception:
         frames = "".join(_traceback.format_tb(tb))
         text = f"Traceback (most recent call last):\n{frames}{type(exc).__qualname__}: {safe_text(exc)}\n"
+    # Lone surrogates, as in names of files that are not UTF-8, are refused by some serializers.
+    text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) > _MAX_TEXT:
         half = _MAX_TEXT // 2
         text = f"{text[:half]}\n... {len(text) - _MAX_TEXT} characters ...\n{text[-half:]}"

@@ -77,10 +77,12 @@ _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 class Context:
     """What a task may know about its own execution. Unknown attributes may be set and stay with the request."""
 
-    __slots__ = ("__dict__", "__weakref__", "_children", "_embed", "_job", "_message", "_outbox")
+    __slots__ = ("__dict__", "__weakref__", "_children", "_embed", "_entering", "_job", "_message", "_outbox")
 
     _children: list[Any] | None
     _embed: Mapping[str, Any] | None
+    _entering: bool
+    """The tracer is about to call a task that has its own `__call__`; what that one calls in turn is the same run."""
     _job: Job | None
     _message: Message | None
     _outbox: list[Publication] | None
@@ -129,6 +131,7 @@ class Context:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._children = self._embed = self._job = self._message = self._outbox = None
+        self._entering = False
         self.update(*args, **kwargs)
 
     @classmethod
@@ -146,6 +149,7 @@ class Context:
         self = cls.__new__(cls)
         self._children = None
         self._embed = embed
+        self._entering = False
         self._job = job
         self._message = message
         self._outbox = outbox
@@ -382,6 +386,15 @@ def running_worker_task() -> Any:
     while frame is not None and frame.request.called_directly:
         frame = frame.below
     return frame.task if frame is not None else None
+
+
+def enters(task: Any) -> bool:
+    """True once for `Task.__call__` when the task's own `__call__` hands on the call that the tracer made."""
+    frame = _running.get()
+    if frame is None or frame.task is not task or not frame.request._entering:
+        return False
+    frame.request._entering = False
+    return True
 
 
 def in_worker() -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, ca
 from celeriac import exceptions
 from celeriac.app._checker import make_checker
 from celeriac.app.annotations import resolve_all as resolve_all_annotations
-from celeriac.app.context import Context, RequestStack, pop_request, push_request, request_of
+from celeriac.app.context import Context, RequestStack, enters, pop_request, push_request, request_of
 from celeriac.app.registry import _unpickle_task_v2
 
 if TYPE_CHECKING:
@@ -193,6 +193,9 @@ class Task(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Runs the body here and now: no message, no handlers, no stored result."""
+        if enters(self):  # super().__call__() of a task that a worker runs: it is the same run
+            entered: R = self.run(*args, **kwargs)
+            return entered
         token = push_request(self, Context(args=args, kwargs=kwargs))
         try:
             result: R = self.run(*args, **kwargs)

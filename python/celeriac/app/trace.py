@@ -230,6 +230,8 @@ class Tracer:
                     raise InvalidTaskError(f"Task keyword arguments must be a mapping, got {type(kwargs).__name__}")
                 if plan.before_start is not None:
                     plan.before_start(task_id, args, kwargs)
+                if plan.custom_call:
+                    request._entering = True
                 retval = plan.call(*args, **kwargs)
                 if type(retval) is CoroutineType:
                     retval = _loop.run(retval)

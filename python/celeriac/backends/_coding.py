@@ -12,7 +12,7 @@ from celeriac._bridge import codec
 from celeriac._bridge.codec import json_dumps
 from celeriac.app.context import current_frame
 from celeriac.backends import _exceptions, _meta
-from celeriac.exceptions import DecodeError
+from celeriac.exceptions import DecodeError, EncodeError
 from celeriac.utils.serialization import UnpickleableExceptionWrapper
 
 if TYPE_CHECKING:
@@ -135,7 +135,14 @@ class Coding:
 
     def encode_meta(self, meta: dict[str, Any]) -> bytes:
         """Raises EncodeError."""
-        data = self.encode(meta)
+        try:
+            data = self.encode(meta)
+        except EncodeError:
+            if "args" not in meta:
+                raise
+            # Arguments came by another serializer than results go by: their text must do, the state matters more.
+            bounded = codec.bounded_repr
+            data = self.encode({**meta, "args": bounded(meta["args"]), "kwargs": bounded(meta["kwargs"])})
         return _meta.pack(data, self.compression) if self.compression else data
 
     def plain_json(self) -> bool:

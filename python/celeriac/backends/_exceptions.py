@@ -33,7 +33,7 @@ _MAX_ARG_REPR = 64 * 1024
 
 def wire_module(cls: type) -> str:
     """The module name that is stored for exception class `cls`."""
-    module, name = cls.__module__, cls.__qualname__
+    module, name = str(cls.__module__), cls.__qualname__
     if module != _OWN_MODULE or name in _NOT_IN_CELERY:
         return module
     if name in _KOMBU:
@@ -44,7 +44,7 @@ def wire_module(cls: type) -> str:
 def safe_repr(value: object) -> str:
     """`repr(value)`, or a text that says that it has none. Never raises."""
     try:
-        text = repr(value)
+        text = repr(value).encode("utf-8", "backslashreplace").decode()
     except Exception:
         return f"<unrepresentable {type(value).__name__} object>"
     return text if len(text) <= _MAX_ARG_REPR else text[:_MAX_ARG_REPR] + "..."

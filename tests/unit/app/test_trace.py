@@ -744,3 +744,162 @@ def test_update_state_goes_the_way_of_the_result(bench: Bench, memory_app: Celer
         ("PROGRESS", {"done": 3}),
         ("SUCCESS", "finished"),
     ]
+
+
+# --- odd tasks, odd values -------------------------------------------------------------------------------------------
+
+
+def test_a_custom_call_runs_within_the_same_request(bench: Bench, memory_app: Celery) -> None:
+    class Base(Task[..., Any]):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return ["wrapped", super().__call__(*args, **kwargs)]
+
+    @memory_app.task(base=Base, bind=True)
+    def work(self: Any, x: int) -> Any:
+        return [x, self.request.id, self.request.called_directly, len(self.request_stack)]
+
+    assert bench.run(work, 1).meta["result"] == ["wrapped", [1, "the-id", False, 1]]
+    assert work(1) == ["wrapped", [1, None, True, 1]]
+
+
+def test_calling_itself_is_a_plain_call(bench: Bench, memory_app: Celery) -> None:
+    @memory_app.task(bind=True)
+    def work(self: Any, deeper: bool) -> Any:
+        mine = [self.request.id, self.request.called_directly]
+        return [mine, self(False) if deeper else None, self.request.id]
+
+    assert bench.run(work, True).meta["result"] == [["the-id", False], [[None, True], None, None], "the-id"]
+
+
+def test_the_retry_names_itself_as_its_child_and_parent(bench: Bench, memory_app: Celery) -> None:
+    """As captured in result-redis/retry_success and task-worker/retry."""
+
+    @memory_app.task(bind=True)
+    def flaky(self: Any) -> None:
+        raise self.retry(exc=ValueError("try again"), countdown=0.5)
+
+    job = bench.run(flaky)
+    assert job.meta["children"] == [[["the-id", None], None]]
+    headers = FakeJob(job.published[0][4]).message.headers()
+    assert (headers["parent_id"], headers["root_id"], headers["retries"]) == ("the-id", "the-id", 1)
+
+
+def _nested(depth: int) -> Any:
+    value: Any = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _circular() -> Any:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize("make", [lambda: _nested(100_000), _circular, lambda: {(1, 2): 3}, object])
+def test_results_without_an_end_are_failures(bench: Bench, memory_app: Celery, make: Any) -> None:
+    @memory_app.task
+    def work() -> Any:
+        return make()
+
+    job = bench.run(work)
+    assert (job.outcome, job.meta["status"]) == ("FAILURE", "FAILURE")
+
+
+def test_endless_recursion_is_a_failure(bench: Bench, memory_app: Celery) -> None:
+    def deeper(x: int) -> int:
+        return deeper(x + 1)
+
+    @memory_app.task
+    def work() -> Any:
+        return deeper(0)
+
+    assert bench.run(work).meta["result"]["exc_type"] == "RecursionError"
+
+
+def test_odd_text_in_exceptions(memory_app: Celery) -> None:
+    memory_app.conf.update(result_serializer="msgpack", result_accept_content=["msgpack"])
+    bench = Bench(memory_app)
+    odd = type("Odd", (ValueError,), {"__module__": None})
+
+    @memory_app.task
+    def work() -> Any:
+        raise odd("\udcff")
+
+    job = FakeJob(bench.envelope(work))
+    bench.execute(job)
+    result = memory_app.AsyncResult("the-id")
+    assert result.state == "FAILURE"
+    assert "udcff" in str(result.result)
+
+
+def test_extended_records_of_arguments_that_results_cannot_hold(memory_app: Celery) -> None:
+    memory_app.conf.update(result_extended=True, accept_content=["json", "pickle"])
+    bench = Bench(memory_app)
+
+    @memory_app.task
+    def work(*args: Any) -> int:
+        return 1
+
+    job = bench.run(work, {1, 2}, options={"serializer": "pickle"})
+    assert (job.outcome, job.meta["args"]) == ("SUCCESS", "({1, 2},)")
+
+
+def test_results_of_a_backend_that_the_hub_cannot_write_are_stored_at_once(bench: Bench, memory_app: Celery) -> None:
+    stored: list[Any] = []
+
+    class Own:
+        hub_url = None
+        persistent = True
+        expires = None
+
+        def store_result(self, task_id: str, result: Any, state: str, **options: Any) -> None:
+            stored.append((task_id, state, result))
+
+        def mark_as_failure(self, task_id: str, exc: Any, *rest: Any) -> None:
+            stored.append((task_id, "FAILURE", repr(exc)))
+
+        def process_cleanup(self) -> None:
+            stored.append("cleanup")
+
+    @memory_app.task(track_started=True)
+    def work(fail: bool) -> int:
+        if fail:
+            raise ValueError(1)
+        return 5
+
+    work.backend = Own()
+    job = bench.run(work, False)
+    assert (job.outcome, job.metas) == ("SUCCESS", [])
+    assert [each[1:] if each != "cleanup" else each for each in stored][1:] == [("SUCCESS", 5), "cleanup"]
+    bench.run(work, True)
+    assert stored[-2] == ("the-id", "FAILURE", "ValueError(1)")
+
+
+def test_without_results_nothing_is_stored(memory_app: Celery) -> None:
+    memory_app.conf.result_backend = "disabled://"
+
+    @memory_app.task
+    def work() -> int:
+        return 5
+
+    bench = Bench(memory_app)
+    job = FakeJob(bench.envelope(work))
+    bench.tracer.execute(job)  # type: ignore[arg-type]
+    assert (job.outcome, job.metas) == ("SUCCESS", [])
+
+
+def test_messages_of_protocol_1_run(bench: Bench, memory_app: Celery) -> None:
+    import json
+
+    @memory_app.task(bind=True)
+    def work(self: Any, x: int, y: int) -> Any:
+        return [x + y, self.request.id, self.request.retries, self.request.utc]
+
+    fields = {"task": work.name, "id": "one", "args": [2], "kwargs": {"y": 3}, "retries": 1, "utc": True}
+    from celeriac._bridge.codec import encode_envelope
+
+    properties = {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "celery"}}
+    envelope = encode_envelope({}, properties, json.dumps(fields).encode(), "application/json", "utf-8")
+    assert bench.execute(FakeJob(envelope)).meta["result"] == [5, "one", 1, True]
