@@ -189,7 +189,6 @@ def detach(
     uid: int | str | None = None,
     gid: int | str | None = None,
     umask: int | str | None = None,
-    workdir: str | None = None,
     fake: bool = False,
 ) -> None:
     """Runs `command` (an argument vector) as a daemon: new session, standard streams on the null device.
@@ -213,7 +212,7 @@ def detach(
             pass
     mask = parse_umask(umask)
     if fake:
-        _become_daemon(command, mask, workdir, fake=True)
+        _become_daemon(command, mask, fake=True)
     read_end, write_end = os.pipe()  # close-on-exec: end of file here means that the daemon has been executed
     sys.stdout.flush()
     sys.stderr.flush()
@@ -222,7 +221,7 @@ def detach(
         try:
             os.setsid()
             if os.fork() == 0:
-                _become_daemon(command, mask, workdir, fake=False)
+                _become_daemon(command, mask, fake=False)
         except OSError as exc:
             os.write(write_end, str(exc.errno).encode())
         finally:
@@ -236,9 +235,7 @@ def detach(
         raise OSError(number, os.strerror(number), command[0])
 
 
-def _become_daemon(command: list[str], umask: int | None, workdir: str | None, *, fake: bool) -> None:
-    if workdir:
-        os.chdir(workdir)
+def _become_daemon(command: list[str], umask: int | None, *, fake: bool) -> None:
     if umask is not None:
         os.umask(umask)
     if not fake:

@@ -111,7 +111,7 @@ class TestSelection:
         (tmp_path / "more.py").write_text(
             "from tests.support.apps.main import app\n@app.task(name='t.more')\ndef more():\n    return 'more'\n"
         )
-        conf = {"task_queues": {"celery": {}, "left": {}, "out": {}}}
+        conf: dict[str, object] = {"task_queues": {"celery": {}, "left": {}, "out": {}}}
         start_worker(args=["-X", "out", "-I", "more"], env={"T_CONF": json.dumps(conf)})
         app.send_task("t.note", args=(str(journal), "never"), queue="out")
         assert app.send_task("t.more", queue="left").get(timeout=10) == "more"
@@ -125,6 +125,13 @@ class TestSelection:
         assert app.send_task("t.add", args=(1, 2)).get(timeout=10) == 3
         assert journal.lines() == []
         assert {row[0]: row[1] for row in app.broker.depths()}["other"] == 1
+
+    def test_a_node_may_have_a_queue_of_its_own(self, start_worker: Start, app: Celery) -> None:
+        from celeriac.utils import worker_direct
+
+        start_worker(args=["-Q", "other"], env={"T_CONF": json.dumps({"worker_direct": True})})
+        sent = app.tasks["t.add"].apply_async((1, 2), queue=worker_direct("worker0@test"))
+        assert sent.get(timeout=10) == 3
 
     def test_an_unknown_queue_is_refused_if_none_may_be_made_up(self, cli: Cli) -> None:
         done = cli("worker", "-Q", "typo", env={"T_CONF": json.dumps({"task_create_missing_queues": False})})
@@ -286,15 +293,17 @@ class TestPidfileAndDetach:
 
     def test_a_detached_worker_lives_on_its_own(self, app: Celery, broker_url: str, tmp_path: Path, cli: Cli) -> None:
         pidfile, log, ready = tmp_path / "d.pid", tmp_path / "d.log", tmp_path / "d.ready"
+        (tmp_path / "deep").mkdir()
         started = cli(
-            "worker", "-D", "-P", "threads", "-c", "1", "-l", "INFO", "--pidfile", str(pidfile), "-f", str(log),
-            "-n", "d@test", env={"T_READY": str(ready)},
+            "--workdir", "deep", "worker", "-D", "-P", "threads", "-c", "1", "-l", "INFO", "-n", "d@test",
+            "--pidfile", str(pidfile), "-f", str(log), env={"T_READY": str(ready), "CELERY_WORKER_DETACH": "1"},
         )  # fmt: skip
         assert (started.returncode, started.stdout) == (0, ""), started.stderr
         wait_until(ready.exists, timeout=20, what="ready worker")
         pid = int(pidfile.read_text())
         try:
             assert os.getsid(pid) != os.getsid(0)
+            assert os.readlink(f"/proc/{pid}/cwd") == str(tmp_path / "deep")
             assert app.send_task("t.add", args=(1, 2)).get(timeout=10) == 3
             os.kill(pid, signal.SIGTERM)
             wait_until(lambda: not pidfile.exists(), timeout=10, what="removed pidfile")

@@ -26,8 +26,12 @@ _QUEUE = "Queue Options"
 _FEATURES = "Features"
 _BEAT = "Embedded Beat Options"
 
-# Words of a command line that the detached process must not see again; the number of values each takes.
-_OWN_OF_DETACH = {"-D": 0, "--detach": 0, "--uid": 1, "--gid": 1}
+# Words of a command line that the detached process must not see again; the number of values each takes. It inherits
+# the working directory, so a relative one would be entered twice.
+_OWN_OF_DETACH = {"-D": 0, "--detach": 0, "--uid": 1, "--gid": 1, "--workdir": 1}
+_VARIABLES_OF_DETACH = [
+    f"{prefix}_WORKER_{name}" for prefix in ("CELERIAC", "CELERY") for name in ("DETACH", "UID", "GID")
+]
 
 
 def _daemon_argv(argv: list[str]) -> list[str]:
@@ -55,13 +59,14 @@ def _detach(ctx: click.Context, options: dict[str, Any], hostname: str) -> None:
 
     files = {name: node_format(options[name], hostname) if options[name] else None for name in ("logfile", "pidfile")}
     executable = options["executable"] or sys.executable
+    for name in _VARIABLES_OF_DETACH:
+        os.environ.pop(name, None)  # else the daemon would detach in its turn, for ever
     try:
         detach(
             [executable, "-m", "celeriac", *_daemon_argv(sys.argv[1:])],
             uid=options["uid"],
             gid=options["gid"],
             umask=options["umask"],
-            workdir=ctx.obj.workdir,
             fake="C_FAKEFORK" in os.environ,
             **files,
         )
@@ -94,11 +99,11 @@ def _configure(ctx: click.Context, assignments: list[str]) -> None:
               help_group=_WORKER, help="Log level.")  # fmt: skip
 @click.option("-O", "--optimization", cls=CeleryOption, type=click.Choice(("default", "fair")), default="default",
               help_group=_WORKER, help="Accepted for Celery's sake: scheduling is always fair.")  # fmt: skip
-@click.option("--prefetch-multiplier", cls=CeleryOption, type=int, help_group=_WORKER,
+@click.option("--prefetch-multiplier", cls=CeleryOption, type=click.IntRange(0), help_group=_WORKER,
               help="Messages held for each task that can run at once. Without it the worker adapts.")  # fmt: skip
 @click.option("--disable-prefetch", cls=CeleryOption, is_flag=True, default=None, help_group=_WORKER,
               help="Hold no more messages than tasks can run at once.")  # fmt: skip
-@click.option("-c", "--concurrency", cls=CeleryOption, type=int, help_group=_POOL,
+@click.option("-c", "--concurrency", cls=CeleryOption, type=click.IntRange(0), help_group=_POOL,
               help="Tasks that run at once. Default: the number of CPUs.")  # fmt: skip
 @click.option("-P", "--pool", cls=CeleryOption, type=WORKERS_POOL, help_group=_POOL,
               help="Pool. Default: threads. prefork comes with a later version.")  # fmt: skip

@@ -20,6 +20,7 @@ from celeriac._bridge.hub import Hub
 from celeriac.concurrency import get_implementation
 from celeriac.exceptions import ImproperlyConfigured, WorkerShutdown, WorkerTerminate
 from celeriac.platforms import EX_FAILURE, EX_OK, check_privileges
+from celeriac.utils import worker_direct
 from celeriac.utils.log import mlevel
 from celeriac.utils.nodenames import default_nodename
 from celeriac.worker import _hub_config, state
@@ -149,7 +150,7 @@ class WorkController:
         )
 
     def setup_queues(self, include: list[str], exclude: list[str]) -> None:
-        """Restricts consuming to `include`, without `exclude`.
+        """Restricts consuming to `include`, without `exclude`; adds the node's own queue if `worker_direct` is set.
 
         Raises:
             ImproperlyConfigured: a queue is not configured, and may not be made up.
@@ -164,6 +165,8 @@ class WorkController:
             raise ImproperlyConfigured(
                 f"no queue is named {exc.args[0]!r} in task_queues, and task_create_missing_queues is off"
             ) from exc
+        if self.app.conf.worker_direct:
+            queues.select_add(worker_direct(self.hostname))
 
     def setup_includes(self, includes: list[str]) -> None:
         """Imports what `-I` names, like the setting `include`."""
