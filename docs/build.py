@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,62 +27,17 @@ def _cell(text: object) -> str:
 
 
 def settings_page() -> str:
-    """Every setting, by section, in the order of the table."""
-    from celeriac.app._settings import SETTINGS
+    """Every setting, from the one table."""
+    from celeriac.app.defaults import settings_markdown
 
-    lines = [
-        "# Settings\n",
-        GENERATED,
-        "Names are Celery's unless marked *ours*. Old upper-case names are accepted, unknown names refused.",
-    ]
-    section = None
-    for row in SETTINGS.values():
-        if row.section != section:
-            section = row.section
-            lines += [
-                f"\n## {section}\n",
-                "| setting | type | default | meaning | old names |",
-                "|---|---|---|---|---|",
-            ]
-        meaning = _cell(row.meaning) + (" *(ours)*" if row.ours else "")
-        old = ", ".join(f"`{name}`" for name in row.old)
-        lines.append(f"| `{row.name}` | {row.type} | `{_cell(repr(row.default))}` | {meaning} | {old} |")
-    return "\n".join(lines) + "\n"
-
-
-def _commands() -> Iterator[tuple[str, str]]:
-    """`(words, help text)` of the program and each command, at a width of 100."""
-    import click
-
-    from celeriac.bin import celery as program
-
-    def walk(command: click.Command, parent: click.Context | None, name: str) -> Iterator[tuple[str, str]]:
-        context = click.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100)
-        yield context.command_path, command.get_help(context)
-        if isinstance(command, click.Group):
-            for child in command.list_commands(context):
-                found = command.get_command(context, child)
-                if found is not None and not found.hidden:
-                    yield from walk(found, context, child)
-
-    yield from walk(program.celery, None, "celeriac")
+    return settings_markdown()
 
 
 def cli_page() -> str:
-    """The help text of every command."""
-    from celeriac.bin import _errors
+    """Every command, from its own help."""
+    from celeriac.bin._reference import pages as cli_pages
 
-    doc = inspect.getdoc(_errors.exit_code) or ""
-    lines = ["# Command line\n", GENERATED]
-    lines.append(
-        "Every option can be set by `CELERIAC_<COMMAND>_<OPTION>` or `CELERY_<COMMAND>_<OPTION>`.\n\n"
-        "Exit codes: 0 done · 1 the task or the command failed, or a cold shutdown · 2 wrong usage · 69 the broker "
-        "cannot be used · 78 a setting or URL is wrong."
-    )
-    assert "docs/reference/cli.md" in doc, "bin/_errors.py no longer refers to this page"
-    for path, text in _commands():
-        lines.append(f"\n## {path}\n\n```text\n{text.rstrip()}\n```")
-    return "\n".join(lines) + "\n"
+    return cli_pages()
 
 
 def exceptions_page() -> str:
