@@ -71,7 +71,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 @pytest.mark.parametrize(
     ("when", "text"),
-    [(3, "Retry in 3s: ValueError('no')"), (dt.datetime(2030, 1, 2), "Retry at 2030-01-02 00:00:00: ValueError('no')")],
+    [(3, "Retry in 3s: ValueError('no')"), (dt.datetime(2030, 1, 2), "Retry at 2030-01-02 00:00:00: ValueError('no')")],  # noqa: DTZ001
 )
 def test_a_retry_says_when_and_why(when: object, text: str) -> None:
     assert str(ex.Retry(exc=ValueError("no"), when=when)) == text  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_reraise_keeps_the_traceback() -> None:
         error, tb = exc, exc.__traceback__
     with pytest.raises(ValueError, match="first") as caught:
         ex.reraise(ValueError, error, tb)
-    assert tb in [frame for frame in _tracebacks(caught.value)]
+    assert tb in list(_tracebacks(caught.value))
 
 
 def _tracebacks(error: BaseException) -> list[object]:

@@ -61,7 +61,7 @@ def test_all_is_sorted() -> None:
 
 def test_version_info_has_celerys_form() -> None:
     assert celeriac.__version__.startswith(".".join(map(str, celeriac.VERSION[:3])))
-    assert celeriac.VERSION_BANNER == f"{celeriac.__version__} ({celeriac.SERIES})"
+    assert f"{celeriac.__version__} ({celeriac.SERIES})" == celeriac.VERSION_BANNER
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import datetime as dt
 import os
 from typing import Any
 
+from celeriac._forks import forks
 from celeriac.utils.nodenames import gethostname
 from celeriac.utils.time import maybe_iso8601, to_ms
 
@@ -14,24 +15,15 @@ __all__ = ["Outgoing", "eta_and_due", "expiry", "origin"]
 INT_MIN = -2147483648
 """Least countdown, as in Celery."""
 
-_origin: str | None = None
+_origin: tuple[int, str] | None = None
 
 
 def origin() -> str:
     """``gen<pid>@<host>``."""
     global _origin
-    if _origin is None:
-        _origin = f"gen{os.getpid()}@{gethostname()}"
-    return _origin
-
-
-def _forget_origin() -> None:
-    global _origin
-    _origin = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_origin)
+    if _origin is None or _origin[0] != forks.count:
+        _origin = forks.count, f"gen{os.getpid()}@{gethostname()}"
+    return _origin[1]
 
 
 class Outgoing:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["CALL_OPTIONS", "PROPERTY_LEAKS", "check_option_names"]
+__all__ = ["CALL_OPTIONS", "PLAIN_OPTIONS", "check_option_names"]
 
 CALL_OPTIONS = frozenset(
     [
@@ -65,8 +65,10 @@ CALL_OPTIONS = frozenset(
 )
 """Every option that means something; others become message properties."""
 
-PROPERTY_LEAKS = CALL_OPTIONS
-"""Options that do not become properties."""
+PLAIN_OPTIONS = frozenset(
+    {"add_to_parent", "ignore_result", "parent_id", "result_cls", "root_id", "serializer", "task_id"}
+)
+"""Options that change nothing in a message but the obvious: calls with others take the long way."""
 
 # AMQP's properties, and those that broker services read: never taken for misspelt options.
 _PROPERTIES = frozenset(

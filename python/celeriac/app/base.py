@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections import defaultdict
@@ -11,6 +10,7 @@ from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
 
 from celeriac import _state
+from celeriac._forks import forks
 from celeriac.app._clock import LamportClock
 from celeriac.app._setup import Setup
 from celeriac.app.config import Settings
@@ -504,11 +504,11 @@ class Celery(Setup):
         """Id of this app in this thread: the default ``reply_to``."""
         local = self._local
         found: str | None = getattr(local, "oid", None)
-        if found is None or local.pid != os.getpid():
+        if found is None or local.forks != forks.count:
             from celeriac.app._oid import oid_from
 
             found = local.oid = oid_from(self, threads=True)
-            local.pid = os.getpid()
+            local.forks = forks.count
         return found
 
     # --- the object

@@ -14,10 +14,27 @@ from celeriac._entity import Exchange, Queue
 from celeriac.exceptions import BrokerFull, BrokerUnavailable, ImproperlyConfigured, OperationalError
 from celeriac.utils.time import maybe_iso8601
 
-HEADERS = (
-    "lang task id shadow eta expires group group_index retries timelimit root_id parent_id argsrepr kwargsrepr origin "
-    "ignore_result replaced_task_nesting stamped_headers stamps"
-).split()
+HEADERS = [
+    "lang",
+    "task",
+    "id",
+    "shadow",
+    "eta",
+    "expires",
+    "group",
+    "group_index",
+    "retries",
+    "timelimit",
+    "root_id",
+    "parent_id",
+    "argsrepr",
+    "kwargsrepr",
+    "origin",
+    "ignore_result",
+    "replaced_task_nesting",
+    "stamped_headers",
+    "stamps",
+]
 
 
 @pytest.fixture
@@ -130,7 +147,7 @@ def test_a_countdown_parks_the_message(app: Any, add: Any, broker: Any) -> None:
             "2030-01-02T03:04:05.678900+00:00",
             1893553445678,
         ),
-        (dt.datetime(2030, 1, 2, 3, 4, 5), "2030-01-02T03:04:05", 1893553445000),
+        (dt.datetime(2030, 1, 2, 3, 4, 5), "2030-01-02T03:04:05", 1893553445000),  # noqa: DTZ001 - naive on purpose
         ("2030-01-02T08:34:05+05:30", "2030-01-02T08:34:05+05:30", 1893553445000),
         ("2030-01-02 03:04:05Z", "2030-01-02 03:04:05Z", 1893553445000),
     ],
@@ -142,7 +159,7 @@ def test_an_eta_goes_unchanged(add: Any, broker: Any, eta: Any, text: str, due_m
 
 def test_a_naive_eta_is_read_in_the_apps_zone(app: Any, add: Any, broker: Any) -> None:
     app.conf.timezone = "Asia/Kolkata"
-    add.apply_async((1,), eta=dt.datetime(2030, 1, 2, 8, 34, 5))
+    add.apply_async((1,), eta=dt.datetime(2030, 1, 2, 8, 34, 5))  # noqa: DTZ001 - as above
     assert broker.message().due_ms == 1893553445000
 
 
@@ -269,7 +286,7 @@ def test_no_signal_after_a_failure(add: Any, broker: Any) -> None:
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
-    monkeypatch.setattr("celeriac.app.amqp.time.sleep", slept.append)
+    monkeypatch.setattr("celeriac.app._publishing.time.sleep", slept.append)
     return slept
 
 
