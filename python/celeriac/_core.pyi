@@ -6,7 +6,7 @@ raise the classes of `celeriac.exceptions` named in each docstring.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import final
+from typing import Any, final
 
 __version__: str
 
@@ -19,7 +19,7 @@ def json_dumps(value: object, /) -> bytes:
         EncodeError: a value that JSON cannot hold; the text names the type.
     """
 
-def json_loads(data: bytes | str, /) -> object:
+def json_loads(data: bytes | str, /) -> Any:
     """The value of a JSON text, tagged types rebuilt at any depth. Where in doubt, the standard library's answer.
 
     Raises:
@@ -29,7 +29,11 @@ def json_loads(data: bytes | str, /) -> object:
 def json_register(
     kind: type, marker: str | None, encode: Callable[[object], object], decode: Callable[[object], object], /
 ) -> None:
-    """Adds a tagged type, for encoding by isinstance and decoding by marker. The latest registration wins."""
+    """Adds a tagged type, for encoding by isinstance and decoding by marker; replaces an earlier one of `kind` or marker.
+
+    Kinds are tried in the order of their first registration, the built-in ones before: so a subclass of `datetime` is
+    a datetime. With `marker` None the encoder's value is written without a tag, and `decode` is not used.
+    """
 
 def json_unregister(marker: str | None, /) -> bool:
     """Removes a type added with `json_register`."""
@@ -41,7 +45,7 @@ def msgpack_dumps(value: object, /) -> bytes:
         EncodeError
     """
 
-def msgpack_loads(data: bytes, /) -> object:
+def msgpack_loads(data: bytes, /) -> Any:
     """As `msgpack.unpackb(data, raw=False)`.
 
     Raises:
@@ -113,7 +117,7 @@ class Message:
     def properties(self) -> dict[str, object]: ...
     def body(self) -> bytes:
         """The body's bytes: base64 undone, still compressed and serialised."""
-    def json_payload(self) -> tuple[object, object, object]:
+    def json_payload(self) -> tuple[Any, Any, Any]:
         """`(args, kwargs, embed)` of an uncompressed JSON body, in one crossing. Raises DecodeError."""
 
 # --- broker ------------------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ class HasJson:
 UTC = dt.timezone.utc
 WHEN = (2026, 3, 4, 5, 6, 7)
 VALUES: dict[str, Any] = {
-    "datetime_naive": dt.datetime(*WHEN),
-    "datetime_naive_us": dt.datetime(*WHEN, 89),
+    "datetime_naive": dt.datetime(*WHEN),  # noqa: DTZ001
+    "datetime_naive_us": dt.datetime(*WHEN, 89),  # noqa: DTZ001
     "datetime_utc": dt.datetime(*WHEN, 120000, tzinfo=UTC),
     "datetime_offset": dt.datetime(*WHEN, tzinfo=dt.timezone(-dt.timedelta(hours=5, minutes=30))),
     "datetime_zone": dt.datetime(2026, 7, 4, 5, 6, 7, tzinfo=zoneinfo.ZoneInfo("Europe/Oslo")),
@@ -59,7 +59,7 @@ VALUES: dict[str, Any] = {
     "tuple": (1, 2, (3,)),
     "namedtuple": Pt(1, 2),
     "ordered_dict": collections.OrderedDict([("b", 1), ("a", 2)]),
-    "int_keys": {1: "a", None: "b", True: "c", 2.5: "d"},
+    "int_keys": {1: "a", None: "b", True: "c", 2.5: "d"},  # noqa: F601
     "unicode": "naïve ☃ 𝄞",
     "control_chars": 'a\x00\x1f"\\/',
     "floats": [0.1, 1e300, 1.0, -0.0, math.nan, math.inf, -math.inf],

@@ -18,24 +18,45 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     STANDARD.decode_to_vec(text).ok().or_else(|| decode_lenient(text))
 }
 
+/// As `binascii.a2b_base64`: other characters are stepped over, data ends at complete padding.
 #[cold]
 fn decode_lenient(text: &[u8]) -> Option<Vec<u8>> {
     let mut kept: Vec<u8> = Vec::with_capacity(text.len());
+    let mut padding = 0;
     for &byte in text {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => kept.push(byte),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => {
+                kept.push(byte);
+                padding = 0;
+            }
             b'=' if kept.len() % 4 >= 2 => {
-                // Data ends here, whatever follows; the padding is completed below.
-                let missing = 4 - kept.len() % 4;
-                let given = text.iter().filter(|byte| **byte == b'=').count();
-                if given < missing {
-                    return None;
+                padding += 1;
+                if kept.len() % 4 + padding == 4 {
+                    break;
                 }
-                kept.resize(kept.len() + missing, b'=');
-                break;
             }
             _ => {}
         }
     }
-    base64_simd::forgiving_decode_to_vec(&kept).ok().filter(|_| kept.len() % 4 == 0)
+    let whole = kept.len().is_multiple_of(4) || kept.len() % 4 + padding == 4;
+    if !whole {
+        return None;
+    }
+    // Bits beyond the last whole byte may be anything.
+    let mut bytes = Vec::with_capacity(kept.len() * 3 / 4);
+    for group in kept.chunks(4) {
+        let bits = group.iter().fold(0_u32, |bits, &byte| bits << 6 | sextet(byte)) << (6 * (4 - group.len()));
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    Some(bytes)
+}
+
+fn sextet(byte: u8) -> u32 {
+    u32::from(match byte {
+        b'A'..=b'Z' => byte - b'A',
+        b'a'..=b'z' => byte - b'a' + 26,
+        b'0'..=b'9' => byte - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    })
 }

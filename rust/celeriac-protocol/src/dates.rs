@@ -10,8 +10,11 @@ pub struct Date {
 }
 
 /// The date that `text` names: `YYYY`, `YYYY-MM`, `YYYY-MM-DD` or `YYYYMMDD`, ISO weeks (`YYYY-Www[-D]`), days of the
-/// year (`YYYY-DDD`), then optionally any one character and a time with or without colons, fraction (`.` or `,`; digits
+/// year (`YYYY-DDD`), then optionally any one ASCII character and a time with or without colons, fraction (`.` or `,`; digits
 /// beyond microseconds are dropped) and offset (`Z`, `+hh`, `+hhmm`, `+hh:mm`). `24:00` is the next day's midnight.
+///
+/// Two differences, both of forms that nobody writes: hours, minutes and seconds have two digits (dateutil takes one, or
+/// one and a blank), and a week without a day may be followed by a time.
 #[must_use]
 pub fn parse(text: &str) -> Option<Date> {
     let mut chars = Cursor { bytes: text.as_bytes(), at: 0 };
@@ -19,14 +22,12 @@ pub fn parse(text: &str) -> Option<Date> {
     if chars.rest().is_empty() {
         return Some(Date { unix_ms: days * 86_400_000, naive: true });
     }
-    // The separator is any character that is not a digit; it may be longer than a byte.
-    let separator = text.get(chars.at..)?.chars().next()?;
-    if separator.is_ascii_digit() {
-        return None;
-    }
-    chars.at += separator.len_utf8();
+    // The separator is any character that is not a digit.
+    chars.rest().first().filter(|byte| byte.is_ascii() && !byte.is_ascii_digit())?;
+    chars.at += 1;
     let (time_us, offset_s) = chars.time()?;
     let naive = offset_s.is_none();
+    in_range(days + time_us / 86_400_000_000)?; // 24:00 of the last day
     let local_s = days * 86_400 + time_us.div_euclid(1_000_000);
     let unix_s = local_s - offset_s.unwrap_or(0);
     Some(Date { unix_ms: unix_s * 1000 + time_us.rem_euclid(1_000_000) / 1000, naive })

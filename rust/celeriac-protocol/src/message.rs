@@ -45,6 +45,7 @@ pub enum BodyEncoding {
 
 /// The parts of a message that the worker's main process decides by.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "four facts of a message that have nothing to do with each other")]
 pub struct Head {
     /// 2, or 1 when the fields come from a protocol 1 body.
     pub protocol: u8,
@@ -101,7 +102,7 @@ pub struct Malformed {
 }
 
 impl Message {
-    /// Scans an envelope as it is stored on Redis and SQLite. Never fails: see [`Message::head`].
+    /// Scans an envelope as it is stored on Redis and `SQLite`. Never fails: see [`Message::head`].
     #[must_use]
     pub fn scan(raw: Bytes) -> Self {
         let head = scan::scan(&raw);

@@ -226,9 +226,9 @@ fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malformed> {
     }
     let body_escaped = matches!(body, Str::Escaped(_));
     let body_encoding = match envelope.properties.body_encoding {
-        Value::Missing | Value::Null => BodyEncoding::Utf8,
         Value::Str(Str::Plain("base64"), _) => BodyEncoding::Base64,
-        Value::Str(Str::Plain("utf-8"), _) => BodyEncoding::Utf8,
+        // Without the property the body is the text itself, as Kombu reads it.
+        Value::Missing | Value::Null | Value::Str(Str::Plain("utf-8"), _) => BodyEncoding::Utf8,
         other => return Err(malformed("property 'body_encoding' must be 'base64' or 'utf-8'", other.at())),
     };
     let content_type = match envelope.content_type {

@@ -44,9 +44,11 @@ fn tail(bytes: &[u8]) -> usize {
 #[inline]
 fn hits8(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const QUOTES: u64 = ONES * 0x22;
+    const BACKSLASHES: u64 = ONES * 0x5C;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = word ^ QUOTES;
+    let backslash = word ^ BACKSLASHES;
     let control = word.wrapping_sub(ONES * 0x20) & !word;
     (control | (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash)) & HIGHS
 }

@@ -61,10 +61,12 @@ pub fn string(text: &str, into: &mut Vec<u8>) {
 #[inline]
 fn is_plain(chunk: Option<&[u8]>) -> bool {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const QUOTES: u64 = ONES * 0x22;
+    const BACKSLASHES: u64 = ONES * 0x5C;
     let Some(chunk) = chunk.and_then(|slice| <[u8; 8]>::try_from(slice).ok()) else { return false };
     let word = u64::from_le_bytes(chunk);
-    let quote = word ^ (ONES * b'"' as u64);
-    let backslash = word ^ (ONES * b'\\' as u64);
+    let quote = word ^ QUOTES;
+    let backslash = word ^ BACKSLASHES;
     // A high bit stays for a byte above 0x7E, below 0x20, or equal to one of the two; carries only add false alarms.
     let odd = word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * 0x20);
     (odd | quote.wrapping_sub(ONES) | backslash.wrapping_sub(ONES)) & (ONES * 0x80) == 0

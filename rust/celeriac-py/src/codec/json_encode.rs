@@ -110,11 +110,10 @@ fn encode_other(value: &Bound<'_, PyAny>, into: &mut Vec<u8>, depth: usize) -> R
         write::float(number.value(), into);
         return Ok(());
     }
-    if let Ok(list) = value.cast::<PyList>() {
-        return array(list.len(), |index| list.get_item(index), into, depth);
-    }
-    if let Ok(tuple) = value.cast::<PyTuple>() {
-        return array(tuple.len(), |index| tuple.get_item(index), into, depth);
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+        // A subclass decides by its own iterator, as for the standard library.
+        let own: Vec<Bound<'_, PyAny>> = value.try_iter()?.collect::<PyResult<_>>()?;
+        return array(own.len(), |index| Ok(own[index].clone()), into, depth);
     }
     if value.is_instance_of::<PyDict>() {
         // A subclass decides by its own `items`, as for the standard library.

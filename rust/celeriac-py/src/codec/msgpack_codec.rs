@@ -104,13 +104,16 @@ fn encode(value: &Bound<'_, PyAny>, into: &mut Vec<u8>, depth: usize) -> Result<
     } else if value.is_instance_of::<PyDict>() {
         let own = value.call_method0(intern!(value.py(), "items"))?;
         map(value.len()?, own.try_iter()?.map(|item| item?.extract()), into, depth)?;
-    } else if let Ok(list) = value.cast::<PyList>() {
+    } else if let Ok(list) = value.cast_exact::<PyList>() {
         array(list.len(), |index| list.get_item(index), into, depth)?;
-    } else if let Ok(tuple) = value.cast::<PyTuple>() {
+    } else if let Ok(tuple) = value.cast_exact::<PyTuple>() {
+        array(tuple.len(), |index| tuple.get_item(index), into, depth)?;
+    } else if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
         if is_library_type(value)? {
             return Err(Stop::Library);
         }
-        array(tuple.len(), |index| tuple.get_item(index), into, depth)?;
+        let own: Vec<Bound<'_, PyAny>> = value.try_iter()?.collect::<PyResult<_>>()?;
+        array(own.len(), |index| Ok(own[index].clone()), into, depth)?;
     } else if let Ok(bytes) = value.cast::<PyByteArray>() {
         write::bin(&bytes.to_vec(), into)?;
     } else if value.is_instance_of::<PyMemoryView>() {
@@ -127,11 +130,7 @@ fn encode(value: &Bound<'_, PyAny>, into: &mut Vec<u8>, depth: usize) -> Result<
 
 /// `ExtType` (a tuple) or `Timestamp`.
 fn is_library_type(value: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let kind = value.get_type();
-    if kind.is(value.py().get_type::<PyTuple>()) {
-        return Ok(false);
-    }
-    Ok(kind.module()?.to_str()?.starts_with("msgpack."))
+    Ok(value.get_type().module()?.to_str()?.starts_with("msgpack."))
 }
 
 fn int(number: &Bound<'_, PyInt>, into: &mut Vec<u8>) -> PyResult<()> {
