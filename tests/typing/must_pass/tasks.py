@@ -1,64 +1,83 @@
-"""What must type-check: `make typecheck` reads this file. Never imported."""
+"""What must type-check: tasks keep their parameters, results know their type."""
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Any
-
 from typing_extensions import assert_type
 
-from celeriac import Celeriac, Celery, Task, shared_task
-from celeriac.result import AsyncResult
+from celeriac import Celeriac, Celery, Signature, Task, current_app, shared_task
+from celeriac.result import AsyncResult, EagerResult
 
-app = Celery("typed")
-also = Celeriac("typed too", broker="memory://", backend="memory://")
-
-
-@app.task
-def bare(x: int, y: str = "") -> list[str]:
-    return [y] * x
-
-
-@app.task(acks_late=True, max_retries=None, rate_limit="10/m")
-def with_options(x: int) -> float:
-    return x / 2
-
-
-@app.task(bind=True)
-def bound(self: Task[..., Any], x: int) -> str:
-    raise self.retry(countdown=x)
+app = Celery("typed", broker="memory://", task_acks_late=True)
+same: type[Celery] = Celeriac
+assert_type(current_app, Celery)
 
 
 @app.task
-async def coroutine(x: int) -> bytes:
-    return bytes(x)
+def add(x: int, y: int = 0) -> int:
+    return x + y
 
 
-@shared_task
-def shared(x: int) -> int:
+@app.task(max_retries=3, queue="slow", autoretry_for=(OSError,))
+def render(name: str, *, size: tuple[int, int] = (1, 1)) -> bytes:
+    return name.encode() * size[0]
+
+
+@app.task(bind=True, name="bound")
+def bound(self: Task[..., int], x: int) -> int:
+    if self.request.retries < 2:
+        raise self.retry(countdown=1)
     return x
 
 
-def parameters_are_kept() -> None:
-    assert_type(bare.delay(1, y="a"), AsyncResult[list[str]])
-    assert_type(with_options.delay(3), AsyncResult[float])
-    assert_type(bound.delay(3), AsyncResult[str])  # `self` is not a parameter of the call
-    assert_type(coroutine.delay(3), AsyncResult[bytes])
-    assert_type(shared.delay(3), AsyncResult[int])
+@app.task(bind=True)
+async def bound_coroutine(self: Task[..., str], x: int) -> str:
+    return str(x)
 
 
-def results_are_kept() -> None:
-    assert_type(bare.delay(1).get(timeout=1.5), list[str])
-    assert_type(bare.apply_async((1,), {"y": "a"}, countdown=2).get(), list[str])
-    assert_type(bare(1), list[str])
+@app.task
+async def fetch(url: str) -> bytes:
+    return url.encode()
 
 
-def options_are_known() -> None:
-    bare.apply_async((1,), eta=dt.datetime.now(dt.timezone.utc), expires=60, queue="q", priority=3, ignore_result=True)
-    bare.apply_many([(1,), (2,)])
-    bare.s(1)
-    bare.si(1, "a")
+@shared_task
+def shared(x: float) -> list[float]:
+    return [x]
 
 
-async def results_can_be_awaited() -> None:
-    assert_type(await bare.delay(1), list[str])
+@shared_task(bind=True, ignore_result=True)
+def shared_bound(self: Task[..., None], x: float) -> None:
+    self.update_state(state="PROGRESS", meta={"done": x})
+
+
+assert_type(add.delay(1, y=2), AsyncResult[int])
+assert_type(add.delay(1).get(), int)
+assert_type(add(1, 2), int)
+assert_type(add.s(1, 2), Signature[int])
+assert_type(add.si(1).delay().get(), int)
+assert_type(add.apply_async((1,), countdown=3, queue="q", priority=5).get(), int)
+assert_type(add.apply((1,)), EagerResult[int])
+assert_type(add.apply_many([(1, 2), (3, 4)]), list[AsyncResult[int]])
+assert_type(render.delay("a", size=(2, 2)).get(timeout=1), bytes)
+assert_type(bound.delay(3).get(), int)
+assert_type(bound(3), int)
+assert_type(bound_coroutine.delay(3).get(), str)
+assert_type(fetch.delay("u").get(), bytes)
+assert_type(shared.delay(1.5).get(), list[float])
+assert_type(shared_bound.delay(1).get(), None)
+assert_type(app.send_task("by.name", (1,)).id, str)
+
+
+async def use() -> None:
+    assert_type(await fetch("u"), bytes)
+    assert_type(await add.delay(1), int)
+
+
+class Base(Task[[int], str]):
+    def run(self, x: int) -> str:
+        return str(x)
+
+    def on_failure(self, exc: BaseException, task_id: str, args: object, kwargs: object, einfo: object) -> None:
+        assert self.name
+
+
+assert_type(Base().delay(1).get(), str)
