@@ -50,15 +50,22 @@ class Worker:
                 total += sum(int(fields[at]) for at in (11, 12, 13, 14))
         return total / _TICKS
 
-    def pss_mib(self) -> float:
-        """Proportional set size of the worker and its children, MiB."""
+    def _rollup_mib(self, field: str) -> float:
         kib = 0
         for pid in self._tree():
             with contextlib.suppress(OSError):
                 for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
+                    if line.startswith(field):
                         kib += int(line.split()[1])
         return kib / 1024
+
+    def pss_mib(self) -> float:
+        """Proportional set size of the worker and its children, MiB. Moves with who else has the same libraries open."""
+        return self._rollup_mib("Pss:")
+
+    def anonymous_mib(self) -> float:
+        """Memory of its own, without files: what a leak would make grow. MiB."""
+        return self._rollup_mib("Anonymous:")
 
     def check(self) -> None:
         """Raises BenchFailed if it has gone."""

@@ -26,12 +26,13 @@ def _settled_mib(worker: Worker) -> float:
 
 
 def memory(peer: Peer, scale: float) -> dict[str, float]:
-    """PSS sampled after every wave. `slope_kib_per_100k` leaves out the first tenth, where caches fill."""
+    """Sampled after every wave. `slope_kib_per_100k`: of memory without files, the first tenth left out (caches fill)."""
     total = int(_MILLION * scale)
     wave = min(_WAVE, total // 20)
     with stage(peer, wave) as here:
         worker = here.worker()
         points: list[tuple[float, float]] = []
+        own: list[tuple[float, float]] = []
         done = 0
         began = time.perf_counter()
         while done < total:
@@ -40,13 +41,15 @@ def memory(peer: Peer, scale: float) -> dict[str, float]:
             here.wait_done(wave, worker)
             done += wave
             points.append((done / 100_000, worker.pss_mib()))
+            own.append((done / 100_000, worker.anonymous_mib()))
         seconds = time.perf_counter() - began
         cpu = worker.cpu_seconds()
         settled = _settled_mib(worker)
         worker.stop()
         here.verify(wave, {})
         file_mib = here.file_mib()
-    late = [point for point in points if point[0] > total / 100_000 / 10]
+    late = [point for point in own if point[0] > total / 100_000 / 10]
+    tenths = {f"own_mib_{tenth}0_percent": own[len(own) * tenth // 10 - 1][1] for tenth in range(1, 11)}
     return {
         "pss_first_mib": points[0][1],
         "pss_last_mib": points[-1][1],
@@ -57,6 +60,7 @@ def memory(peer: Peer, scale: float) -> dict[str, float]:
         "worker_cpu_us": cpu / done * 1e6,
         "file_mib": file_mib,
         "tasks": done,
+        **tenths,
     }
 
 
