@@ -56,18 +56,19 @@ def test_calling_runs_in_process(add: Any) -> None:
     ids=["partial", "immutable"],
 )
 def test_new_arguments_go_before_and_over(immutable: bool, args: Any, kwargs: Any) -> None:
-    made = Signature("t", (1,), {"z": 1}, immutable=immutable).clone((9,), {"z": 2, "y": 3}, queue="q")
+    made: Any = Signature("t", (1,), {"z": 1}, immutable=immutable).clone((9,), {"z": 2, "y": 3}, queue="q")
     assert (made.args, made.kwargs, made.options) == (args, kwargs, {"queue": "q"})
 
 
 def test_group_and_stamps_are_kept() -> None:
-    made = Signature("t", options={"group_id": "g", "stamped_headers": ["s"], "s": 1})
+    made: Any = Signature("t", options={"group_id": "g", "stamped_headers": ["s"], "s": 1})
     merged = made.clone(group_id="other", s=2, stamped_headers=["x"], queue="q")
     assert merged.options == {"group_id": "g", "stamped_headers": ["s"], "s": 1, "queue": "q"}
 
 
 def test_links_are_added_once_and_returned() -> None:
-    made, callback = Signature("t"), Signature("c")
+    made: Any = Signature("t")
+    callback: Any = Signature("c")
     assert made.link(callback) is callback
     made.link(Signature("c"))
     assert made.options["link"] == [callback]
@@ -87,7 +88,7 @@ def test_a_clone_shares_nothing(add: Any) -> None:
 
 
 def test_set_and_replace() -> None:
-    made = Signature("t", (1,), {"a": 1})
+    made: Any = Signature("t", (1,), {"a": 1})
     assert made.set(queue="q", immutable=True) is made
     assert made.immutable
     other = made.replace(args=(2,), kwargs={}, options={})
@@ -130,7 +131,7 @@ def test_the_type_is_the_task(app: Any, add: Any) -> None:
 
 def test_maybe_signature(app: Any) -> None:
     assert maybe_signature(None) is None
-    made = Signature("t")
+    made: Any = Signature("t")
     assert maybe_signature(made) is made
     assert maybe_signature(made, clone=True) is not made
     assert maybe_signature({"task": "t"}, app=app).app is app

@@ -115,7 +115,8 @@ def test_reraise_keeps_the_traceback() -> None:
 
 
 def _tracebacks(error: BaseException) -> list[object]:
-    found, tb = [], error.__traceback__
+    found: list[object] = []
+    tb = error.__traceback__
     while tb is not None:
         found.append(tb)
         tb = tb.tb_next

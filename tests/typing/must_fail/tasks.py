@@ -42,3 +42,5 @@ text: str = add.delay(1).get()  # error: assignment
 size: int = fetch("u")  # error: assignment
 data: str = fetch.delay("u").get()  # error: assignment
 app.task(3)  # error: call-overload
+add.no_such_method()  # error: attr-defined
+bound.delay(bound, 1)  # error: call-arg, arg-type

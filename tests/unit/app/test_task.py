@@ -107,7 +107,7 @@ def test_main_stands_for_dunder_main(app: Any) -> None:
 
 
 def test_a_base_class(app: Any) -> None:
-    class Base(app.Task):  # type: ignore[name-defined,misc]
+    class Base(app.Task):  # type: ignore[misc]
         tag = "base"
 
         def __call__(self, *args: Any) -> Any:
@@ -222,7 +222,7 @@ def test_annotations_change_tasks() -> None:
 def test_handlers_can_be_hooked_on_binding(app: Any) -> None:
     seen: list[Any] = []
 
-    class Base(app.Task):  # type: ignore[name-defined,misc]
+    class Base(app.Task):  # type: ignore[misc]
         @classmethod
         def on_bound(cls, app: Any) -> None:
             seen.append((cls.name, app))
@@ -322,7 +322,7 @@ def test_options_of_the_task_go_with_its_messages(app: Any, broker: Any) -> None
 
 
 def test_shadow_name(app: Any, broker: Any) -> None:
-    class Base(app.Task):  # type: ignore[name-defined,misc]
+    class Base(app.Task):  # type: ignore[misc]
         def shadow_name(self, args: Any, kwargs: Any, options: Any) -> str:
             return f"for {args[0]}"
 
@@ -448,7 +448,7 @@ def test_default_and_current_apps() -> None:
     other = Celery("other")
     assert current_app.main == "other"
     seen: list[str] = []
-    thread = threading.Thread(target=lambda: seen.append(current_app.main))
+    thread = threading.Thread(target=lambda: seen.append(str(current_app.main)))
     thread.start()
     thread.join(10)
     assert seen == ["cur"]
