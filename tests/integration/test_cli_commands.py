@@ -181,3 +181,4 @@ class TestErrors:
         done = cli("-b", f"sqlite:///{tmp_path / 'text.db'}", "worker", "-c", "1")
         assert done.returncode in (69, 78), done.stderr
         assert "text.db" in done.stderr
+        assert "Traceback" not in done.stderr

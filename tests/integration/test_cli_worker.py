@@ -52,6 +52,7 @@ class TestFace:
         for part in ("celeriac v", broker_url, "2 (threads)", ".> celery", ".> mail", "[tasks]", ". t.add"):
             assert part in text, part
         assert "celery.backend_cleanup" not in text
+        assert "no broker is configured" not in text
 
     def test_quiet_and_the_default_level_say_nothing(self, cli: Cli, start_worker: Start, app: Celery) -> None:
         worker = start_worker(args=["-l", "WARNING"], env={"CELERIAC_QUIET": "1"})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import __version__, signals
 from celeriac.app._censor import sanitize_url
+from celeriac.app.config import DEFAULT_BROKER_URL, environment
 from celeriac.exceptions import WorkerTerminate
 from celeriac.platforms import (
     EX_FAILURE,
@@ -133,7 +134,8 @@ class Worker(WorkController):
         """What runs where, with which broker, results and queues."""
         app, conf = self.app, self.app.conf
         broker = self.broker_url
-        if not conf.value_set_for("broker_url") and broker == conf.broker_url and broker.startswith("sqlite:"):
+        named = conf.value_set_for("broker_url") or conf.value_set_for("broker_read_url") or environment("BROKER_URL")
+        if not named and broker == DEFAULT_BROKER_URL:
             broker += "  (no broker is configured: messages and results are kept in this file)"
         backend = app.backend
         results = getattr(backend, "as_uri", None)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac import signals
 from celeriac._bridge.hub import Hub
 from celeriac.concurrency import get_implementation
-from celeriac.exceptions import ImproperlyConfigured, WorkerShutdown, WorkerTerminate
+from celeriac.exceptions import CeleryError, ImproperlyConfigured, KombuError, WorkerShutdown, WorkerTerminate
 from celeriac.platforms import EX_FAILURE, EX_OK, check_privileges
 from celeriac.utils import worker_direct
 from celeriac.utils.log import mlevel
@@ -195,7 +195,9 @@ class WorkController:
             self._to(Stage.WARM, _code(exc, EX_OK if isinstance(exc, WorkerShutdown) else EX_FAILURE))
             self._drain()
         except Exception as exc:
-            logger.critical("Unrecoverable error: %r", exc, exc_info=True)
+            # An error of ours says in its text what is wrong and what to do; others need to show where they come from.
+            ours = isinstance(exc, (CeleryError, KombuError)) and not os.environ.get("CELERIAC_TRACEBACK")
+            logger.critical("Unrecoverable error: %s: %s", type(exc).__name__, exc, exc_info=not ours)
             self.failure = exc
             self._to(Stage.COLD, EX_FAILURE)
         finally:

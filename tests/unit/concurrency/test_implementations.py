@@ -1,0 +1,87 @@
+"""Names of pools, and the loop of a child."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from celeriac._bridge.codec import Message
+from celeriac._bridge.hub import OUTCOME_LOST
+from celeriac.concurrency import get_available_pool_names, get_implementation
+from celeriac.concurrency.base import BasePool
+from celeriac.concurrency.solo import TaskPool as Solo
+from celeriac.concurrency.thread import TaskPool as Threads
+from celeriac.exceptions import ImproperlyConfigured, WorkerTerminate
+from tests.unit.worker.fake_hub import FakeJob, envelope
+
+
+class Mine(Solo):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(None, Threads), ("threads", Threads), ("solo", Solo), (Mine, Mine), ("celeriac.concurrency.solo:TaskPool", Solo)],
+)
+def test_a_pool_is_found_by_name_path_or_class(name: Any, kind: type[BasePool]) -> None:
+    assert get_implementation(name) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("prefork", "-P threads"), ("gevent", "-P threads"), ("thread", "threads"), ("nowhere:Pool", "nowhere")],
+)
+def test_other_names_are_refused_with_what_there_is(name: str, says: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=says):
+        get_implementation(name)
+
+
+def test_a_custom_pool_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERY_CUSTOM_WORKER_POOL", "celeriac.concurrency.solo:TaskPool")
+    assert get_implementation("custom") is Solo
+    assert get_available_pool_names() == ("solo", "threads", "custom")
+
+
+def jobs(*ids: str) -> list[Any]:
+    return [FakeJob(Message.scan(envelope("t", task_id))) for task_id in ids]
+
+
+def connected(execute: Any) -> Solo:
+    pool = Solo()
+    pool.connect([object()], execute)  # type: ignore[list-item]
+    return pool
+
+
+def test_a_tracer_that_fails_does_not_stop_the_jobs_after_it(caplog: pytest.LogCaptureFixture) -> None:
+    def execute(job: Any) -> None:
+        if job.message.id == "bad":
+            raise MemoryError("no room")
+        job.finish(0, [], [])
+
+    batch = jobs("a", "bad", "c")
+    pool = connected(execute)
+    pool._run_batch(0, batch)
+    assert [job.ended[0] for job in batch] == [0, OUTCOME_LOST, 0]
+    assert "no room" in caplog.text
+    assert pool.running_jobs() == []
+
+
+def test_a_cold_shutdown_gets_out_of_a_batch_and_leaves_the_job_to_the_hub() -> None:
+    def execute(job: Any) -> None:
+        raise WorkerTerminate(1)
+
+    batch = jobs("a", "b")
+    pool = connected(execute)
+    with pytest.raises(WorkerTerminate):
+        pool._run_batch(0, batch)
+    assert [job.ended for job in batch] == [None, None]
+    assert pool.running_jobs() == []
+
+
+def test_the_job_that_runs_is_shown_while_it_runs() -> None:
+    seen: list[Any] = []
+    pool: Solo = connected(lambda job: seen.append(list(pool.running_jobs())))
+    batch = jobs("a", "b")
+    pool._run_batch(0, batch)
+    assert seen == [[batch[0]], [batch[1]]]
