@@ -10,12 +10,15 @@ from celeriac._joining import assert_will_not_block
 from celeriac._promise import Promise
 from celeriac._state import app_or_default
 from celeriac.exceptions import ImproperlyConfigured, TimeoutError
-from celeriac.result import ResultBase, _control
+from celeriac.result import AsyncResult, ResultBase, _control
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["GroupResult", "ResultSet"]
+
+_SUCCESSFUL = frozenset({states.SUCCESS})
+_FAILED = frozenset({states.FAILURE})
 
 
 class ResultSet(ResultBase):
@@ -71,25 +74,38 @@ class ResultSet(ResultBase):
 
     # --- states ------------------------------------------------------------------------------------------------
 
+    def _ask(self, question: str, states_that_are: frozenset[str]) -> Iterator[bool]:
+        """What each member answers to `question`; those not known to be final are asked for in one go."""
+        asked: dict[str, Any] = {}
+        for result in self.results:
+            if isinstance(result, AsyncResult) and result._cache is None and result.backend is self.backend:
+                asked[result.id] = result
+        metas = self.backend.get_task_metas(list(asked)) if len(asked) > 1 else {}
+        for result in self.results:
+            if getattr(result, "id", None) in asked and result.id in metas:
+                yield result._maybe_set_cache(metas[result.id])["status"] in states_that_are
+            else:
+                yield getattr(result, question)()
+
     def successful(self) -> bool:
         """True if all have succeeded."""
-        return all(result.successful() for result in self.results)
+        return all(self._ask("successful", _SUCCESSFUL))
 
     def failed(self) -> bool:
         """True if any has failed."""
-        return any(result.failed() for result in self.results)
+        return any(self._ask("failed", _FAILED))
 
     def waiting(self) -> bool:
         """True if any is not ready."""
-        return any(not result.ready() for result in self.results)
+        return not self.ready()
 
     def ready(self) -> bool:
         """True if all are ready."""
-        return all(result.ready() for result in self.results)
+        return all(self._ask("ready", states.READY_STATES))
 
     def completed_count(self) -> int:
         """How many have succeeded."""
-        return sum(int(result.successful()) for result in self.results)
+        return sum(self._ask("successful", _SUCCESSFUL))
 
     def maybe_throw(self, callback: Callable[[str, Any], Any] | None = None, propagate: bool = True) -> None:
         """Raises what the first failed member raised."""

@@ -479,3 +479,39 @@ def test_records_are_celerys_json(app: Celery, backend: Any) -> None:
     backend.mark_as_done("id", 5)
     meta = json.loads(backend.get("celery-task-meta-id"))
     assert list(meta) == ["status", "result", "traceback", "children", "date_done", "task_id"]
+
+
+def test_states_of_a_set_are_asked_for_in_one_question(app: Celery, backend: Any, monkeypatch: Any) -> None:
+    questions: list[int] = []
+    ask = backend.mget
+
+    def counting(keys: list[str]) -> Any:
+        questions.append(len(keys))
+        return ask(keys)
+
+    monkeypatch.setattr(backend, "mget", counting)
+    monkeypatch.setattr(backend, "get_task_meta", lambda *a, **k: pytest.fail("asked one by one"))
+    members = ResultSet([app.AsyncResult(f"id-{number}") for number in range(100)], app=app)
+    for number in range(60):
+        backend.mark_as_done(f"id-{number}", number)
+    assert (members.completed_count(), members.ready(), members.failed()) == (60, False, False)
+    assert questions == [100, 40, 40]
+
+
+def test_joining_many_reads_few(app: Celery, backend: Any, monkeypatch: Any) -> None:
+    """Results that come one by one must not each cost a look at all the others."""
+    read = [0]
+    ask = backend.mget
+
+    def counting(keys: list[str]) -> Any:
+        read[0] += len(keys)
+        return ask(keys)
+
+    monkeypatch.setattr(backend, "mget", counting)
+    count = 1000
+    members = ResultSet([app.AsyncResult(f"id-{number}") for number in range(count)], app=app)
+    thread = threading.Thread(target=lambda: [backend.mark_as_done(f"id-{n}", n) for n in range(count)])
+    thread.start()
+    assert members.get(timeout=30, interval=0.001) == list(range(count))
+    thread.join()
+    assert read[0] < count * count / 10
