@@ -17,6 +17,8 @@ __all__ = ["Setup"]
 
 _UNKNOWN: Any = object()
 
+_LATER = {"celeriac.app.control": "remote control (app.control)", "celeriac.app.events": "monitoring (app.events)"}
+
 
 class Setup:
     """Base of `Celery`; not for use by itself."""
@@ -133,7 +135,8 @@ class Setup:
 
     def either(self, default_key: str, *values: Any) -> Any:
         """The first of `values` that is not None, else the setting."""
-        return next((value for value in values if value is not None), None) or self.conf.get(default_key)
+        given = next((value for value in values if value is not None), None)
+        return self.conf.get(default_key) if given is None else given
 
     def add_periodic_task(
         self, schedule: Any, sig: Any, args: Any = (), kwargs: Any = (), name: str | None = None, **opts: Any
@@ -286,7 +289,12 @@ class Setup:
     def _instantiate(self, cls: Any, *args: Any, **kwargs: Any) -> Any:
         from celeriac.utils.imports import instantiate
 
-        return instantiate(cls, *args, **kwargs)
+        try:
+            return instantiate(cls, *args, **kwargs)
+        except ModuleNotFoundError as exc:
+            if exc.name in _LATER:
+                raise NotImplementedError(f"{_LATER[exc.name]} comes with a later version") from exc
+            raise
 
     def subclass_with_self(
         self,
