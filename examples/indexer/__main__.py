@@ -66,6 +66,10 @@ def run(console: Console, found: corpus.Corpus, scratch: Path) -> list[str]:
     largest = sorted(found.files, key=lambda path: path.stat().st_size)[-SLOW_FILES:]
 
     began = time.monotonic()
+    tasks.count_words.delay(*found.parts[0]).get(timeout=WAIT_S)
+    console.print(f"worker's first answer after {time.monotonic() - began:.2f} s")
+
+    began = time.monotonic()
     report = (tasks.write_report.delay(str(scratch), [str(path) for path in found.files]), time.time())
     bad = (tasks.count_words.delay(str(broken), 0, 1), time.time())
     slow: Sent = [(tasks.fingerprint.delay(str(path)), time.time()) for path in largest]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from celeriac.exceptions import BrokerCorrupt, BrokerUnavailable, ImproperlyConfigured, OperationalError
+from celeriac.exceptions import BrokerCorrupt, BrokerRefused, BrokerUnavailable, ImproperlyConfigured, OperationalError
 from tests.support import raw
 from tests.support.apps.tasks import build
 
@@ -115,6 +115,25 @@ def test_locked_file_is_an_error_within_the_deadline_and_works_again_after(tmp_p
         holder.wait(10)
     app.tasks["t.add"].apply_async((1, 2), retry=False)
     assert raw.waiting(app) == 2
+
+
+def test_message_beyond_the_limit_is_refused_and_not_stored(broker_url: str) -> None:
+    app = build(f"{broker_url}?max_message_bytes=10000")
+    app.tasks["t.echo"].delay("small")
+    with pytest.raises(BrokerRefused, match="10000"):
+        app.tasks["t.echo"].apply_async(("x" * 20_000,), retry=False)
+    assert raw.waiting(app) == 1
+
+
+def test_worker_on_a_file_that_is_not_a_store_ends_with_one_line(
+    tmp_path: Path, start_worker: Callable[..., Worker]
+) -> None:
+    path = tmp_path / "queue.db"
+    _make_text(path)
+    worker = start_worker(f"sqlite:///{path}", wait=False)
+    assert worker.wait(20) != 0
+    assert "queue.db" in worker.output()
+    assert "Traceback" not in worker.output()
 
 
 def _make_text(path: Path) -> None:
