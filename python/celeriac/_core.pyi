@@ -195,6 +195,8 @@ class Hub:
         """Warm: no more fetches, unstarted deliveries go back, running ones end. Cold: running ones go back, too."""
     def join(self, timeout_ms: int) -> bool: ...
     def stats(self) -> dict[str, int]: ...
+    def _panic(self) -> None:
+        """For tests of what follows when the hub's thread fails."""
 
 @final
 class Port:

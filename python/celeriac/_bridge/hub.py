@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from celeriac import _core
 from celeriac._core import (
@@ -21,6 +20,9 @@ from celeriac._core import (
     Job,
     Port,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
     "OUTCOME_FAILURE",
