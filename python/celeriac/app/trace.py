@@ -162,6 +162,8 @@ class Tracer:
         except BaseException as exc:
             self._internal_error(plan, request, end, task_id, exc, job)
         job.finish(end.outcome, end.writes, outbox, end.detail)
+        # Exception and traceback lead back here: without the circle, what the task's frames hold is freed at once.
+        end.retval = end.einfo = None
 
     def close(self) -> None:
         """Ends what a child keeps from task to task: its event loop. Called by the child's own thread."""
@@ -259,6 +261,7 @@ class Tracer:
                 lost = WorkerLostError(f"Task raised {type(exc).__name__}: {safe_text(exc)}")
                 lost.__cause__, lost.__traceback__ = exc, exc.__traceback__
                 self._failed(plan, request, job, end, task_id, args, kwargs, keep, lost)
+                del lost
             else:
                 runtime = time.monotonic() - began
                 end.retval = retval

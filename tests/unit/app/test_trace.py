@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -744,6 +746,32 @@ def test_update_state_goes_the_way_of_the_result(bench: Bench, memory_app: Celer
         ("PROGRESS", {"done": 3}),
         ("SUCCESS", "finished"),
     ]
+
+
+class Held:
+    """Something that a failing task holds, say a connection."""
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), Reject("no"), Ignore()])
+def test_what_a_failed_task_held_is_freed_at_once(
+    bench: Bench, memory_app: Celery, monkeypatch: Any, error: BaseException
+) -> None:
+    monkeypatch.setattr(trace.logger, "disabled", True)  # pytest keeps log records, and they keep tracebacks
+    gone: list[int] = []
+
+    @memory_app.task
+    def boom() -> None:
+        held = Held()
+        weakref.finalize(held, gone.append, 1)
+        raise type(error)(*error.args)
+
+    gc.collect()
+    gc.disable()
+    try:
+        bench.run(boom)
+        assert gone == [1]
+    finally:
+        gc.enable()
 
 
 # --- odd tasks, odd values -------------------------------------------------------------------------------------------
