@@ -35,10 +35,11 @@ def add_accumulate_task(app: Any) -> Any:
 @connect_on_app_finalize
 def add_map_task(app: Any) -> Any:
     """``celery.map``: calls a task with each item, one after the other."""
-    from celeriac.canvas import signature
 
     @app.task(name="celery.map", shared=False, lazy=False)  # type: ignore[untyped-decorator]  # any app
     def xmap(task: Any, it: Any) -> list[Any]:
+        from celeriac.canvas import signature
+
         run = signature(task, app=app).type
         return [run(item) for item in it]
 
@@ -48,10 +49,11 @@ def add_map_task(app: Any) -> Any:
 @connect_on_app_finalize
 def add_starmap_task(app: Any) -> Any:
     """``celery.starmap``: as ``celery.map``, items being lists of arguments."""
-    from celeriac.canvas import signature
 
     @app.task(name="celery.starmap", shared=False, lazy=False)  # type: ignore[untyped-decorator]  # any app
     def xstarmap(task: Any, it: Any) -> list[Any]:
+        from celeriac.canvas import signature
+
         run = signature(task, app=app).type
         return [run(*item) for item in it]
 
