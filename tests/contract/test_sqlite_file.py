@@ -40,6 +40,16 @@ def test_a_fresh_file_is_a_wal_database_with_our_mark(tmp_path: Path) -> None:
     db.close()
 
 
+def test_the_last_process_that_ends_in_order_leaves_one_file(tmp_path: Path) -> None:
+    code = (
+        "from celeriac._bridge.broker import open_broker, open_results\n"
+        "open_broker('sqlite:///broker.db').publish('', 'q', 0, None, b'x')\n"
+        "open_results('sqlite:///broker.db').generation()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30, cwd=tmp_path)
+    assert os.listdir(tmp_path) == ["broker.db"]
+
+
 def test_relative_path_means_the_directory_at_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     broker = open_broker("sqlite:///here.db")

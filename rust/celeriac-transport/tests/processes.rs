@@ -254,3 +254,31 @@ fn round_trip(broker: &dyn celeriac_transport::contract::Producer, store: &dyn R
         store.wait_change(seen, PATIENCE).unwrap();
     }
 }
+
+#[test]
+fn a_process_with_a_consumer_may_fork_and_both_sides_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = url_in(&folder, "");
+    let broker = producer(&url);
+    let mut worker = Worker::start(&url, &["q"]);
+    worker.cycle(100, vec![]);
+    for round in 0..10 {
+        // SAFETY: the child only uses the transport, whose fork handlers make that possible, and ends without unwinding.
+        let pid = unsafe { libc::fork() };
+        if pid == 0 {
+            let stored = broker.publish(&[message("q", &format!("child {round}"))]);
+            worker.consumer.stop(); // not this process's consumer: does nothing
+            // SAFETY: ends the process at once.
+            unsafe { libc::_exit(i32::from(stored.is_err())) };
+        }
+        broker.publish(&[message("q", &format!("parent {round}"))]).unwrap();
+        let mut status = -1;
+        // SAFETY: waits for the child just made.
+        unsafe { libc::waitpid(pid, &raw mut status, 0) };
+        assert_eq!(status, 0);
+        let taken = worker.deliveries(2);
+        let ends = taken.iter().map(|one| end(one.tag, Settlement::Ack)).collect();
+        assert_eq!(worker.cycle(0, ends), []);
+    }
+    assert_eq!(depth(&*broker, "q"), (0, 0, 0));
+}

@@ -93,7 +93,12 @@ impl Db {
             // Queues made and ids given by the transaction are gone with it.
             self.routes.clear();
             self.topology = -1;
-            fault.named(&self.place, system)
+            let error = fault.named(&self.place, system);
+            if matches!(error, TransportError::Full(_)) {
+                // What the log holds may fit into the database, and the log's room is free again: deleting needs some.
+                let _ = self.sql.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+            }
+            error
         })
     }
 

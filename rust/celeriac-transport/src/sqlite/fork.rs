@@ -1,4 +1,4 @@
-//! What happens to open stores when the process forks.
+//! What happens to open stores when the process forks or ends.
 //!
 //! SQLite keeps, in the process, what locks it believes to hold on a file. A child would inherit that belief without the
 //! locks: its writes would go unprotected, and the parent's last close could delete the log under it. Not using the
@@ -6,6 +6,9 @@
 //! connection to a file is closed (without a checkpoint), in parent and child they open again at first use, and the
 //! locks held across the fork make sure that no thread is inside SQLite meanwhile. A fork waits for transactions that
 //! are under way, so it may take as long as one.
+//!
+//! At a regular end of the process connections are closed, so that the last one leaves a single file, without a log, and
+//! sockets are removed.
 //!
 //! `subprocess` does not come here when it uses `vfork`; its child only executes another program, and every descriptor is
 //! close-on-exec.
@@ -19,6 +22,8 @@ pub(crate) fn watch() {
         // SAFETY: the three functions live as long as the library, which Python never unloads, and do not unwind:
         // they take locks whose poison is ignored and drop values.
         unsafe { libc::pthread_atfork(Some(handlers::prepare), Some(handlers::parent), Some(handlers::child)) };
+        // SAFETY: as above.
+        unsafe { libc::atexit(handlers::exit) };
     });
 }
 
@@ -45,6 +50,13 @@ mod handlers {
             held.push(one);
         }
         HELD.with(|slot| slot.replace(Some((stores, held))));
+    }
+
+    /// Other threads may still run, and may hold a lock for ever: nothing here waits.
+    pub(super) extern "C" fn exit() {
+        for store in crate::sqlite::store::list() {
+            store.close_at_exit();
+        }
     }
 
     pub(super) extern "C" fn parent() {

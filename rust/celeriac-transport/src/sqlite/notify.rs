@@ -184,11 +184,10 @@ impl Bell {
     pub(crate) fn listen(&self, role: &str) -> Option<(UnixDatagram, String)> {
         let Place::File(file) = &self.place else { return None };
         let name = fresh_name(role);
-        let mut folder = file.as_os_str().to_owned();
-        folder.push(".notify");
-        let path = PathBuf::from(folder).join(format!("{name}.sock"));
+        let folder = self.folder()?;
+        let path = folder.join(format!("{name}.sock"));
         let (socket, address) = if path.as_os_str().len() <= LONGEST_PATH {
-            std::fs::create_dir_all(path.parent()?).ok()?;
+            std::fs::create_dir_all(&folder).ok()?;
             (UnixDatagram::bind(&path).ok()?, path.to_str()?.to_owned())
         } else {
             bind_elsewhere(file, &name)?
@@ -197,11 +196,24 @@ impl Bell {
         Some((socket, address))
     }
 
-    /// Removes sockets that processes left when they died.
-    pub(crate) fn sweep(&self) {
-        let Place::File(file) = &self.place else { return };
+    /// `<file>.notify`, where the sockets are.
+    fn folder(&self) -> Option<PathBuf> {
+        let Place::File(file) = &self.place else { return None };
         let mut folder = file.as_os_str().to_owned();
         folder.push(".notify");
+        Some(PathBuf::from(folder))
+    }
+
+    /// At the end of the process, if nobody else has a socket there.
+    pub(crate) fn remove_folder(&self) {
+        if let Some(folder) = self.folder() {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
+
+    /// Removes sockets that processes left when they died.
+    pub(crate) fn sweep(&self) {
+        let Some(folder) = self.folder() else { return };
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             let age = entry.metadata().and_then(|facts| facts.modified()).ok().and_then(|made| made.elapsed().ok());

@@ -240,10 +240,24 @@ impl Store {
         self.era.load(Ordering::Relaxed)
     }
 
+    /// Closes the connection if no thread is using it. Those that come later wait until the process is gone.
+    pub(crate) fn close_at_exit(&self) {
+        self.waiting.remove_socket();
+        let Ok(mut core) = self.core.try_lock() else { return };
+        core.db = None;
+        std::mem::forget(core);
+        self.bell.remove_folder();
+    }
+
     /// For the fork handlers: nobody uses the connection while the guard lives.
     pub(crate) fn hold(&'static self) -> Held {
         Held { core: lock(&self.core), line: self.line.hold(), waiting: self.waiting.hold(), local: self.bell.hold() }
     }
+}
+
+/// Every store there is now; none if a thread is just adding one.
+pub(crate) fn list() -> Vec<&'static Store> {
+    STORES.try_lock().map(|stores| stores.values().copied().collect()).unwrap_or_default()
 }
 
 /// Every store, locked against new ones while the guard lives.

@@ -117,6 +117,13 @@ impl Waiting {
         Ok(())
     }
 
+    /// At the end of the process; writers forget the address when they find nobody there.
+    pub(crate) fn remove_socket(&self) {
+        if let Ok(state) = self.state.try_lock() {
+            remove(&state.address);
+        }
+    }
+
     pub(crate) fn hold(&'static self) -> MutexGuard<'static, State> {
         lock(&self.state)
     }
