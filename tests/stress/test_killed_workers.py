@@ -142,7 +142,6 @@ def test_task_that_kills_its_worker_at_once_is_found_out_too(
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.xfail(reason="what a worker merely held at its third such death is suspected, too (docs/status.md)")
 def test_neighbours_of_a_task_that_kills_at_once_are_done(
     app: Celery, journal: Journal, start_worker: Callable[..., Worker]
 ) -> None:

@@ -57,8 +57,16 @@ pub(crate) fn claim(
 }
 
 /// Takes the first `most` messages of one queue.
-fn take(db: &Db, owner: i64, queue: i64, most: usize, bytes: &mut usize, taken: &mut Vec<Taken>) -> Result<(), Fault> {
+fn take(
+    db: &mut Db,
+    owner: i64,
+    queue: i64,
+    most: usize,
+    bytes: &mut usize,
+    taken: &mut Vec<Taken>,
+) -> Result<(), Fault> {
     let first = taken.len();
+    db.rounds += 1;
     let mut select = db.sql.prepare_cached(
         "SELECT r.priority, r.seq, r.message, m.crashes, m.redelivered, m.payload \
          FROM ready r CROSS JOIN message m ON m.id = r.message WHERE r.queue = ?1 ORDER BY r.priority, r.seq, r.message LIMIT ?2",
@@ -82,10 +90,10 @@ fn take(db: &Db, owner: i64, queue: i64, most: usize, bytes: &mut usize, taken: 
     let Some(last) = taken[first..].last().map(|taken| taken.slot) else { return Ok(()) };
     // Those read are exactly those up to the last one: one statement for all instead of one each.
     let mut hold = db.sql.prepare_cached(
-        "INSERT INTO held (message, owner, queue, priority, seq) SELECT message, ?5, queue, priority, seq FROM ready \
+        "INSERT INTO held (message, owner, queue, priority, seq, round) SELECT message, ?5, queue, priority, seq, ?6 FROM ready \
          WHERE queue = ?1 AND (priority, seq, message) <= (?2, ?3, ?4)",
     )?;
-    hold.execute((queue, last.priority, last.seq, last.message, owner))?;
+    hold.execute((queue, last.priority, last.seq, last.message, owner, db.rounds))?;
     let mut delete =
         db.sql.prepare_cached("DELETE FROM ready WHERE queue = ?1 AND (priority, seq, message) <= (?2, ?3, ?4)")?;
     delete.execute((queue, last.priority, last.seq, last.message))?;

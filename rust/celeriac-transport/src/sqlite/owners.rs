@@ -73,8 +73,9 @@ pub(crate) fn still_gone(db: &Db, own: &ProcessId, owner: i64) -> Result<bool, F
 /// Returns everything that `owner` holds to its place in line and forgets the worker. `crashed`: it died or was lost,
 /// else it left in order. Returns how many messages came back.
 pub(crate) fn release(db: &Db, wakes: &mut Wakes, owner: i64, crashed: bool) -> Result<usize, Fault> {
-    let mut select =
-        db.sql.prepare_cached("SELECT message, queue, priority, seq, started FROM held WHERE owner = ?1")?;
+    let mut select = db.sql.prepare_cached(
+        "SELECT message, queue, priority, seq, started FROM held WHERE owner = ?1 ORDER BY round, priority, seq",
+    )?;
     let held: Vec<(Slot, bool)> = select
         .query_map([owner], |row| {
             let slot = Slot { message: row.get(0)?, queue: row.get(1)?, priority: row.get(2)?, seq: row.get(3)? };
@@ -82,14 +83,16 @@ pub(crate) fn release(db: &Db, wakes: &mut Wakes, owner: i64, crashed: bool) -> 
         })?
         .collect::<Result<_, _>>()?;
     drop(select);
-    for (slot, started) in &held {
+    let mut next = true;
+    for &(slot, started) in &held {
+        let suspect = !started && std::mem::take(&mut next);
         let mut mark = db.sql.prepare_cached(
-            "UPDATE message SET redelivered = 1, \
-             crashes = crashes + (?2 AND (?3 OR strays >= ?4)), strays = strays + (?2 AND NOT ?3) WHERE id = ?1",
+            "UPDATE message SET redelivered = 1, crashes = crashes + (?2 OR (?3 AND strays >= ?4)), strays = strays + ?3 \
+             WHERE id = ?1",
         )?;
-        mark.execute((slot.message, crashed, started, MOST_STRAYS))?;
+        mark.execute((slot.message, crashed && started, crashed && suspect, MOST_STRAYS))?;
         drop(mark);
-        make_ready(db, wakes, *slot)?;
+        make_ready(db, wakes, slot)?;
     }
     for table in [
         "DELETE FROM held WHERE owner = ?1",

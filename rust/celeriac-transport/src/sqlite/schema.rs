@@ -28,7 +28,7 @@ INSERT INTO topology VALUES (0);
 CREATE TABLE message (
     id INTEGER PRIMARY KEY,
     crashes INTEGER NOT NULL DEFAULT 0,      -- deaths of workers that ran it
-    strays INTEGER NOT NULL DEFAULT 0,       -- deaths of workers that held it without having begun
+    strays INTEGER NOT NULL DEFAULT 0,       -- deaths of workers that would have begun it next
     redelivered INTEGER NOT NULL DEFAULT 0,
     payload BLOB NOT NULL
 ) STRICT;
@@ -42,7 +42,9 @@ CREATE TABLE delayed (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE held (
     message INTEGER PRIMARY KEY, owner INTEGER NOT NULL, queue INTEGER NOT NULL, priority INTEGER NOT NULL,
-    seq INTEGER NOT NULL, started INTEGER NOT NULL DEFAULT 0
+    seq INTEGER NOT NULL,
+    round INTEGER NOT NULL,                  -- grows with each claim of its owner
+    started INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- A worker. Its id is the token of everything that it holds; a reclaimed worker's id never comes back.
