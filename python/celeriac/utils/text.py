@@ -28,7 +28,7 @@ __all__ = [
     "truncate",
 ]
 
-RE_FORMAT = re.compile(r"%(\w)")
+RE_FORMAT = re.compile(r"%(\w|%)")
 UNKNOWN_SIMPLE_FORMAT_KEY = "unknown code %{0} in {1!r}: write %% for a percent sign"
 
 
