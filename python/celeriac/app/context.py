@@ -72,6 +72,7 @@ _DEATH_HEADERS = frozenset(
 )
 
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
+_NO_LINKS = dict.fromkeys(_EMBEDDED)
 
 
 class Context:
@@ -182,6 +183,7 @@ class Context:
                 value = False
             else:
                 self._load(message)
+                fields = self.__dict__
                 if name in fields:
                     return fields[name]
                 value = _DEFAULTS.get(name, fields)
@@ -207,25 +209,28 @@ class Context:
     def _load(self, message: Message) -> None:
         """Decodes headers and properties. What was set on the request before stays as it is."""
         self._message = None
-        headers = message.headers()
+        fields = message.headers()
+        custom = fields.keys() - _PROTOCOL_FIELDS
         properties = message.properties()
-        fields: dict[str, Any] = {**headers, "id": message.id, "task": message.task, "retries": message.retries}
-        fields["properties"] = properties
-        fields["reply_to"] = properties.get("reply_to")
-        fields["correlation_id"] = properties.get("correlation_id")
-        fields["delivery_info"] = self._delivery_info(properties)
-        fields["is_eager"] = False
         embed = self._embed if isinstance(self._embed, Mapping) else {}
-        for name in _EMBEDDED:
-            fields[name] = embed.get(name)
-        fields.update((name, value) for name, value in embed.items() if name not in _EMBEDDED)
-        if fields.get("ignore_result", self) is self:
+        fields.update(_NO_LINKS)
+        fields.update(embed)
+        fields.update(
+            headers={name: fields[name] for name in fields if name in custom} if custom else None,
+            id=message.id,
+            task=message.task,
+            retries=message.retries,
+            properties=properties,
+            reply_to=properties.get("reply_to"),
+            correlation_id=properties.get("correlation_id"),
+            delivery_info=self._delivery_info(properties),
+            is_eager=False,
+        )
+        if "ignore_result" not in fields:
             fields["ignore_result"] = None  # not said: the task's own setting counts
         fields["time_limit"], fields["soft_time_limit"] = _limits(fields.get("timelimit"))
-        fields["headers"] = {k: v for k, v in headers.items() if k not in _PROTOCOL_FIELDS} or None
-        own = self.__dict__
-        for name, value in fields.items():
-            own.setdefault(name, value)
+        fields.update(self.__dict__)
+        self.__dict__ = fields
 
     def _delivery_info(self, properties: Mapping[str, Any]) -> dict[str, Any]:
         told = properties.get("delivery_info")
