@@ -199,12 +199,28 @@ impl Loop {
             Command::Revoke(ids) => self.engine.revoke(ids.iter().map(String::as_str), now),
             Command::SetConsuming(queue, on) => self.consumer.set_consuming(queue, on),
             Command::Stop(how) => {
+                if how == Stopping::Cold {
+                    self.last_look(now);
+                }
                 self.engine.stop(how, now);
                 self.work(now);
                 self.links.iter_mut().for_each(Link::close);
             }
             #[expect(clippy::panic, reason = "a test asks for it")]
             Command::Panic => panic!("asked for by a test"),
+        }
+    }
+
+    /// Before a cold stop hands everything back: nothing starts any more, what runs counts as begun however short a time
+    /// it does, and what has ended is heard. Else tasks that have run would go back to their queues and run again.
+    fn last_look(&mut self, now: Now) {
+        for child in 0..self.links.len() {
+            let tags = self.links[child].recall();
+            self.engine.recalled(child, tags, now);
+            if let Some((tag, _)) = self.links[child].running() {
+                self.engine.begun(tag, now);
+            }
+            self.reports(child, now);
         }
     }
 

@@ -228,6 +228,32 @@ fn a_cold_stop_hands_back_what_runs_and_refuses_its_result() {
 }
 
 #[test]
+fn a_cold_stop_hands_back_nothing_that_was_acked_early_or_has_ended() {
+    let (broker, hub) = start(1);
+    let port = hub.port(0).unwrap();
+    broker.next();
+    broker.deliver([9], "early");
+    let first = batch(&port);
+    assert!(first[0].start() && succeed(&first[0]), "so the hub learns that it is quick, and sends batches");
+    port.flush();
+    broker.ends(1);
+    broker.deliver(1..=4, "early");
+    let jobs = batch(&port);
+    assert_eq!(jobs.len(), 4);
+    assert!(jobs[0].start() && succeed(&jobs[0]), "not told yet: the batch goes on");
+    assert!(jobs[1].start());
+    hub.stop(true);
+    let (mut ends, _) = broker.ends(4);
+    ends.sort_by_key(|end| end.tag.0);
+    let back = Settlement::Requeue { front: true, crashed: false };
+    let settled: Vec<_> = ends.iter().map(|end| end.settlement.clone()).collect();
+    assert_eq!(settled, [Settlement::Ack, Settlement::Ack, back.clone(), back]);
+    assert_eq!(ends[0].results.len(), 1, "its result is kept");
+    assert_eq!(stopped(&hub), None);
+    assert!(!jobs[2].start());
+}
+
+#[test]
 fn a_cold_stop_does_not_wait_for_a_broker_that_is_away() {
     let (broker, hub) = start(1);
     let port = hub.port(0).unwrap();

@@ -125,6 +125,14 @@ impl Engine {
         }
     }
 
+    /// A task has started, and will not be seen to end: with early acknowledgement its message must not come back.
+    pub fn begun(&mut self, tag: DeliveryTag, now: Now) {
+        let early = |held: &Held| !held.begun && !self.tasks.policy(held.task).acks_late;
+        if self.ledger.get(tag).is_some_and(early) {
+            self.ack_early(tag, now);
+        }
+    }
+
     fn name_as_begun(&mut self, tag: DeliveryTag) {
         if let Some(held) = self.ledger.get_mut(tag) {
             held.begun = true;
