@@ -102,8 +102,11 @@ class Message:
     @property
     def ignore_result(self) -> bool | None: ...
     @property
-    def family(self) -> bool:
-        """It names a group or a parent task, which its result has to name, too."""
+    def group(self) -> str | None:
+        """Group that the task belongs to; None also if the header is not text."""
+    @property
+    def parent_id(self) -> str | None:
+        """Task that sent this one; None also if the header is not text."""
     @property
     def content_type(self) -> str: ...
     @property

@@ -174,8 +174,10 @@ class Context:
                 value = message.retries
             elif name == "task":
                 value = message.task
-            elif name in ("parent_id", "group") and not message.family:
-                value = None
+            elif name == "parent_id":
+                value = message.parent_id
+            elif name == "group":
+                value = message.group
             elif name in _EMBEDDED:
                 embed = self._embed
                 value = embed.get(name) if isinstance(embed, Mapping) else None
@@ -196,15 +198,6 @@ class Context:
             return _DEFAULTS[name]
         except KeyError:
             raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}") from None
-
-    def has_family(self) -> bool:
-        """True if its record must name a group, a parent or sub-tasks. Asks the message without decoding headers."""
-        if self._children:
-            return True
-        message = self._message
-        if message is None:
-            return bool(self.group or self.parent_id)
-        return message.family
 
     def _load(self, message: Message) -> None:
         """Decodes headers and properties. What was set on the request before stays as it is."""

@@ -241,9 +241,9 @@ class Tracer:
                     end.sent_from = len(request._outbox) if request._outbox is not None else None
                     _links.follow(self.app, request, retval, inherit_priority=plan.inherit_priority)
                 if keep:
-                    if plan.fast_record is not None and job is not None and plan.via_hub and not request.has_family():
-                        now_ns = time.time_ns()
-                        value = plan.fast_record(task_id, retval, now_ns)
+                    if plan.fast_record is not None and job is not None and plan.via_hub and not request._children:
+                        message, now_ns = job.message, time.time_ns()
+                        value = plan.fast_record(task_id, retval, now_ns, message.group, message.parent_id)
                         expires_ms = now_ns // 1_000_000 + plan.expires_ms if plan.expires_ms else None
                         end.writes.append((plan.keyprefix + task_id, value, expires_ms, True))
                     else:

@@ -45,7 +45,6 @@ pub enum BodyEncoding {
 
 /// The parts of a message that the worker's main process decides by.
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "four facts of a message that have nothing to do with each other")]
 pub struct Head {
     /// 2, or 1 when the fields come from a protocol 1 body.
     pub protocol: u8,
@@ -67,8 +66,10 @@ pub struct Head {
     pub soft_time_limit: Option<f64>,
     /// `None` leaves it to the task's own setting.
     pub ignore_result: Option<bool>,
-    /// It names a group or a parent task, which its result has to name, too.
-    pub family: bool,
+    /// Group that the task belongs to; its result has to name it, too. A value that is not text is left out.
+    pub group: Option<Text>,
+    /// Task that sent this one; as `group`.
+    pub parent_id: Option<Text>,
     /// 0..=9; 0 when absent.
     pub priority: u8,
     /// The message says that it was handed over before.

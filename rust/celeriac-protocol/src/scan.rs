@@ -254,7 +254,8 @@ fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malformed> {
         time_limit: None,
         soft_time_limit: None,
         ignore_result: None,
-        family: false,
+        group: None,
+        parent_id: None,
         priority: priority(envelope.properties.priority),
         redelivered: is_true(envelope.fields.redelivered) || is_true(envelope.properties.redelivered),
         content_type,
@@ -326,10 +327,18 @@ fn apply(head: &mut Head, fields: &Fields<'_>, text: &str, owned: bool) -> Resul
         Value::Bool(given) => Some(given),
         _ => None,
     };
-    head.family = [fields.group, fields.taskset, fields.parent_id]
-        .iter()
-        .any(|given| !matches!(given, Value::Missing | Value::Null));
+    let group = if matches!(fields.taskset, Value::Missing) { fields.group } else { fields.taskset };
+    head.group = optional_text(group, owned);
+    head.parent_id = optional_text(fields.parent_id, owned);
     Ok(())
+}
+
+/// Text that only describes: whatever else stands there counts as none.
+fn optional_text(value: Value<'_>, owned: bool) -> Option<Text> {
+    match value {
+        Value::Str(..) => text_of(value, "", owned).ok(),
+        _ => None,
+    }
 }
 
 fn text_of(value: Value<'_>, name: &str, owned: bool) -> Result<Text, Malformed> {

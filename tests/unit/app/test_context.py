@@ -80,7 +80,6 @@ def test_headers_are_not_decoded_for_what_the_scan_knows() -> None:
     assert (request.args, request.kwargs, request.hostname) == ([1], {}, "w1@example")
     assert (request.callbacks, request.chord, request.parent_id, request.group) == (None, None, None, None)
     assert not request.called_directly
-    assert not request.has_family()
     assert message.decoded == 0
 
 
@@ -93,10 +92,11 @@ def test_headers_are_decoded_once() -> None:
 
 
 def test_a_group_or_parent_is_seen() -> None:
-    assert of_message(group="g")[0].has_family()
-    request, _ = of_message(parent_id="p")
-    assert request.has_family()
-    assert request.parent_id == "p"
+    request, message = of_message(group="g", parent_id="ü")
+    assert (request.group, request.parent_id) == ("g", "ü")
+    assert message.decoded == 0
+    request, _ = of_message(group=5, parent_id=None)
+    assert (request.group, request.parent_id) == (None, None)
 
 
 def test_what_a_task_sets_wins_over_headers() -> None:
@@ -163,7 +163,6 @@ def test_children_are_a_list_of_its_own() -> None:
     first, second = Context(), Context()
     first.children.append(1)
     assert (first.children, second.children) == ([1], [])
-    assert first.has_family()
 
 
 def test_delivery_info_tells_a_redelivery() -> None:

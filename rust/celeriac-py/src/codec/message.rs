@@ -125,8 +125,15 @@ impl PyMessage {
     }
 
     #[getter]
-    fn family(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.head(py)?.family)
+    fn group<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        let group = self.head(py)?.group.as_ref();
+        Ok(group.map(|text| PyString::new(py, self.message.text(text))))
+    }
+
+    #[getter]
+    fn parent_id<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyString>>> {
+        let parent_id = self.head(py)?.parent_id.as_ref();
+        Ok(parent_id.map(|text| PyString::new(py, self.message.text(text))))
     }
 
     #[getter]
