@@ -425,6 +425,24 @@ def maybe_signature(d: Any, app: Celery | None = None, clone: bool = False) -> A
     return d
 
 
+def send_as_group(app: Any, signatures: list[Any], args: Any, options: Mapping[str, Any]) -> Any:
+    """Sends plain signatures as the members of one group; its result becomes a child of the running task.
+
+    Several callbacks of a task leave like this.
+    """
+    group_id = uuid()
+    results = []
+    for index, each in enumerate(signatures):
+        member = each.clone()
+        member.options.update(group_id=group_id, group_index=index)
+        results.append(member.apply_async(args, add_to_parent=False, **options))
+    whole = app.GroupResult(group_id, results)
+    parent = app.current_worker_task
+    if parent is not None:
+        parent.add_trail(whole)
+    return whole
+
+
 subtask = signature
 maybe_subtask = maybe_signature
 

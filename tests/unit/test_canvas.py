@@ -159,3 +159,19 @@ def test_copies_and_pickles(add: Any) -> None:
 def test_work_flows_say_that_they_come_later(make: Any) -> None:
     with pytest.raises(NotImplementedError, match="not there yet"):
         make(Signature("t"))
+
+
+def test_several_signatures_leave_as_one_group(app: Any, add: Any, broker: Any) -> None:
+    from celeriac.canvas import send_as_group
+
+    add.push_request(id="p", called_directly=False)
+    try:
+        whole = send_as_group(app, [add.s(1), add.si(2, 3)], (9,), {"root_id": "r", "parent_id": "p"})
+        assert add.request.children == [whole]
+    finally:
+        add.pop_request()
+    first, second = broker.message(0), broker.message(1)
+    assert first.headers["group"] == second.headers["group"] == whole.id
+    assert [first.headers["group_index"], second.headers["group_index"]] == [0, 1]
+    assert [first.body[0], second.body[0]] == [[9, 1], [2, 3]]
+    assert [result.id for result in whole.results] == [first.headers["id"], second.headers["id"]]

@@ -43,21 +43,13 @@ def _send_callbacks(app: Any, signatures: list[Any], retval: Any, options: Mappi
     if len(signatures) == 1:
         signatures[0].apply_async((retval,), **options)
         return
-    canvas: Any = _canvas()
-    group = canvas.group
-    groups = [each for each in signatures if isinstance(each, group)]
-    single = [each for each in signatures if not isinstance(each, group)]
-    for each in groups:
-        each.apply_async((retval,), **options)
-    if single:
-        group(single, app=app).apply_async((retval,), **options)
+    from celeriac.canvas import send_as_group
 
-
-def _canvas() -> Any:
-    # Untyped: groups cannot be sent before canvas is there, and then say so themselves.
-    from celeriac import canvas
-
-    return canvas
+    for each in signatures:
+        if each.subtask_type == "group":
+            each.apply_async((retval,), **options)
+    if single := [each for each in signatures if each.subtask_type != "group"]:
+        send_as_group(app, single, (retval,), options)
 
 
 def chain_steps(request: Context) -> Iterator[Context]:
@@ -91,7 +83,7 @@ def call_errbacks(app: Any, request: Context, exc: BaseException, traceback: Any
 
     What an errback raises is logged: it does not change what became of the task.
     """
-    from celeriac.canvas import maybe_signature
+    from celeriac.canvas import maybe_signature, send_as_group
 
     to_send: list[Any] = []
     for each in request.errbacks or ():
@@ -112,7 +104,7 @@ def call_errbacks(app: Any, request: Context, exc: BaseException, traceback: Any
             if len(to_send) == 1:
                 to_send[0].apply_async((request.id,), **options)
             else:
-                _canvas().group(to_send, app=app).apply_async((request.id,), **options)
+                send_as_group(app, to_send, (request.id,), options)
     except Exception:
         logger.exception("errbacks of task %s could not be sent", request.id)
 
