@@ -54,6 +54,7 @@ fmt: $(VENV)/.ready ## Format Rust and Python, and fix what can be fixed safely
 
 lint: $(VENV)/.ready ## ruff, rustfmt --check, clippy with warnings as errors
 	$(PY) -m ruff check --quiet
+	$(PY) -m ruff format --check --quiet
 	cargo fmt --all --check
 	PYO3_PYTHON=$(abspath $(PY)) cargo clippy --workspace --all-targets --quiet -- -D warnings
 

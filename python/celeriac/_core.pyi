@@ -29,7 +29,7 @@ def json_loads(data: bytes | str, /) -> Any:
 def json_register(
     kind: type, marker: str | None, encode: Callable[[object], object], decode: Callable[[object], object], /
 ) -> None:
-    """Adds a tagged type, for encoding by isinstance and decoding by marker; replaces an earlier one of `kind` or marker.
+    """Adds a tagged type, for encoding by isinstance and decoding by marker; replaces one of `kind` or marker.
 
     Kinds are tried in the order of their first registration, the built-in ones before: so a subclass of `datetime` is
     a datetime. With `marker` None the encoder's value is written without a tag, and `decode` is not used.
@@ -186,7 +186,7 @@ class Hub:
     def start(self) -> None: ...
     def port(self, child: int) -> Port: ...
     def notices(self, timeout_ms: int) -> list[tuple[str, object]]:
-        """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`, signals get through.
+        """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`; signals pass.
 
         Kinds: log (level number, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task,
         reason, detail) · revoked (Message, reason) · broadcast (exchange, routing_key, envelope) · ready · stopped
