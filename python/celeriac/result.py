@@ -598,7 +598,7 @@ def _both(first: Callable[[], Any], second: Callable[[], Any] | None) -> Callabl
 def _control(app: Any) -> Any:
     try:
         return app.control
-    except (AttributeError, ImportError):
+    except (AttributeError, ImportError, NotImplementedError):
         raise ImproperlyConfigured(
             "this version of celeriac has no remote control yet: a task cannot be revoked"
         ) from None

@@ -149,7 +149,7 @@ def test_graph(app: Celery) -> None:
 def test_revoke_says_that_it_cannot_yet(app: Celery) -> None:
     try:
         assert app.control
-    except (AttributeError, ImportError):
+    except (AttributeError, ImportError, NotImplementedError):
         pass
     else:
         pytest.skip("there is remote control")
