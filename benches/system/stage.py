@@ -60,7 +60,7 @@ class Worker:
         return kib / 1024
 
     def pss_mib(self) -> float:
-        """Proportional set size of the worker and its children, MiB. Moves with who else has the same libraries open."""
+        """Proportional set size of the worker and its children, MiB. Moves with who else has its libraries open."""
         return self._rollup_mib("Pss:")
 
     def anonymous_mib(self) -> float:

@@ -47,8 +47,10 @@ _ALONE: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     ("future", "future_tasks", "tasks due tomorrow, in the file", _thousands),
     ("future", "pss_without_mib", "memory (PSS) without them, MiB", _short),
     ("future", "pss_with_mib", "with them, MiB", _short),
-    ("future", "drain_without_per_s", "drain without them, tasks/s", _thousands),
-    ("future", "drain_with_per_s", "with them, tasks/s", _thousands),
+    ("future", "rate_without_per_s", "tasks/s, sent and run, without them", _thousands),
+    ("future", "rate_with_per_s", "with them", _thousands),
+    ("future", "worker_cpu_without_us", "worker's CPU without them, µs a task", _short),
+    ("future", "worker_cpu_with_us", "with them", _short),
     ("future", "first_task_ms", "worker start to first task with them, ms", _thousands),
     ("future", "idle_cpu_percent", "CPU of the idle worker with them, % of a core", _short),
 )

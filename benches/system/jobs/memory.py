@@ -26,7 +26,7 @@ def _settled_mib(worker: Worker) -> float:
 
 
 def memory(peer: Peer, scale: float) -> dict[str, float]:
-    """Sampled after every wave. `slope_kib_per_100k`: of memory without files, the first tenth left out (caches fill)."""
+    """Sampled after every wave. `slope_kib_per_100k`: of memory without files, less the first tenth (caches fill)."""
     total = int(_MILLION * scale)
     wave = min(_WAVE, total // 20)
     with stage(peer, wave) as here:
@@ -64,12 +64,13 @@ def memory(peer: Peer, scale: float) -> dict[str, float]:
     }
 
 
-def _drain_rate(here: Stage, worker: Worker, count: int) -> float:
+def _drain(here: Stage, worker: Worker, count: int) -> tuple[float, float]:
+    """Tasks a second, sent and run at the same time, and the worker's CPU, µs a task."""
     here.counter.clear()
+    cpu, began = worker.cpu_seconds(), time.perf_counter()
     here.client("bulk", count)
-    seen = here.wait_done(count, worker)
-    first, first_done = next((when, done) for when, done in seen if done)
-    return (count - first_done) / (seen[-1][0] - first)
+    here.wait_done(count, worker)
+    return count / (time.perf_counter() - began), (worker.cpu_seconds() - cpu) / count * 1e6
 
 
 def future(peer: Peer, scale: float) -> dict[str, float]:
@@ -78,7 +79,7 @@ def future(peer: Peer, scale: float) -> dict[str, float]:
     count = int(peer.drain_count * min(scale, 0.5))
     with stage(peer, count) as here:
         empty = here.worker()
-        empty_rate = _drain_rate(here, empty, count)
+        empty_rate, empty_cpu = _drain(here, empty, count)
         empty_mib = _settled_mib(empty)
         empty.stop()
         sent = here.client("future", total)
@@ -88,12 +89,12 @@ def future(peer: Peer, scale: float) -> dict[str, float]:
         worker = here.worker()
         here.wait_done(1, worker)
         first_ms = (time.perf_counter() - worker.began) * 1e3
-        seen = here.wait_done(count, worker)
+        here.wait_done(count, worker)
         full_mib = _settled_mib(worker)
         idle_from, cpu = time.perf_counter(), worker.cpu_seconds()
         time.sleep(2)
         idle_cpu = (worker.cpu_seconds() - cpu) / (time.perf_counter() - idle_from)
-        full_rate = _drain_rate(here, worker, count)
+        full_rate, full_cpu = _drain(here, worker, count)
         worker.stop()
         waiting = here.client("check")["waiting"]
     return {
@@ -101,10 +102,11 @@ def future(peer: Peer, scale: float) -> dict[str, float]:
         "publish_per_s": sent["tasks"] / sent["seconds"],
         "pss_without_mib": empty_mib,
         "pss_with_mib": full_mib,
-        "drain_without_per_s": empty_rate,
-        "drain_with_per_s": full_rate,
+        "rate_without_per_s": empty_rate,
+        "rate_with_per_s": full_rate,
+        "worker_cpu_without_us": empty_cpu,
+        "worker_cpu_with_us": full_cpu,
         "first_task_ms": first_ms,
         "idle_cpu_percent": idle_cpu * 100,
-        "seen": len(seen),
         "file_mib": file_mib,
     }
