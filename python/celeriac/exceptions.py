@@ -266,6 +266,10 @@ class AlwaysEagerIgnored(CeleryWarning):
     """`send_task` publishes although ``task_always_eager`` is on."""
 
 
+class DuplicateTaskNameWarning(CeleryWarning):
+    """Two functions were declared as tasks of the same name."""
+
+
 class DuplicateNodenameWarning(CeleryWarning):
     """Two workers have the same node name."""
 

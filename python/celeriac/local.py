@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PromiseProxy", "Proxy", "maybe_evaluate"]
+__all__ = ["PromiseProxy", "Proxy", "maybe_evaluate", "try_import"]
 
 _set = object.__setattr__
 _get = object.__getattribute__
@@ -206,3 +206,13 @@ def maybe_evaluate(obj: Any) -> Any:
     """The target if `obj` is a `PromiseProxy`, else `obj`."""
     evaluate = getattr(type(obj), "__maybe_evaluate__", None)
     return obj if evaluate is None else evaluate(obj)
+
+
+def try_import(module: str, default: Any = None) -> Any:
+    """The module called `module`, `default` if it is not there."""
+    from importlib import import_module
+
+    try:
+        return import_module(module)
+    except ImportError:
+        return default

@@ -72,6 +72,7 @@ def task_from_fun(
     name = name or app.gen_task_name(fun.__name__, fun.__module__)
     found = app._tasks.get(name)
     if found is not None:
+        warn_of_duplicate(app, name, getattr(found, "_declared", None), fun, "the first one stays")
         return found
     run: Callable[..., Any] = fun
     if pydantic:
@@ -93,6 +94,7 @@ def task_from_fun(
     }
     cls: Any = type(fun.__name__, (base or app.Task,), attributes)
     task = cls()
+    task._declared = fun
     checker_of = type(app).type_checker
     task._checker = make_checker(fun, bind) if checker_of is _base_checker() else app.type_checker(fun, bound=bind)
     cls.__header__ = staticmethod(task._checker)
@@ -101,6 +103,28 @@ def task_from_fun(
     cls.bind(app)
     add_autoretry_behaviour(task, **options)
     return task
+
+
+def warn_of_duplicate(app: Any, name: str, first: Any, second: Any, what: str) -> None:
+    """Warns, once a name, that another callable has the name already. The same one may be declared again."""
+    if first is None or first is second or name in app._duplicates:
+        return
+    app._duplicates.add(name)
+    import warnings
+
+    from celeriac.exceptions import DuplicateTaskNameWarning
+
+    warnings.warn(
+        DuplicateTaskNameWarning(
+            f"task name {name!r} is taken: {_place(first)} and {_place(second)} both have it; {what}\n"
+            "hint: give one of them another name"
+        ),
+        stacklevel=4,
+    )
+
+
+def _place(fun: Any) -> str:
+    return f"{getattr(fun, '__module__', None)}.{getattr(fun, '__qualname__', type(fun).__qualname__)}"
 
 
 def _base_checker() -> Any:

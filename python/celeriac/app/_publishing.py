@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac import signals
 from celeriac._bridge.codec import compress, dumps, encode_envelope
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from celeriac.app.base import Celery
     from celeriac.app.context import Publication
 
-__all__ = ["Publishing", "bindings"]
+__all__ = ["Publishing", "bindings", "task_message"]
+
+
+class task_message(NamedTuple):  # noqa: N801 - Celery's name
+    """What `Publishing.as_task_v2` returns."""
+
+    headers: dict[str, Any]
+    properties: dict[str, Any]
+    body: tuple[Any, Any, dict[str, Any]]
+    sent_event: dict[str, Any] | None
 
 
 class Publishing:
@@ -124,6 +133,14 @@ class Publishing:
         self.publish_many(batch)
         for name, out in batch_of:
             self._after(name, out)
+
+    def as_task_v2(self, task_id: str, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> task_message:
+        """Headers, properties and body of a call, as Celery's method of this name gives them."""
+        out = self.message(name, task_id, args, kwargs, options)
+        wanted = {key: out.properties[key] for key in ("correlation_id", "reply_to")}
+        return task_message(out.headers, wanted, out.body, None)
+
+    create_task_message = as_task_v2
 
     # --- the broker
 

@@ -14,7 +14,7 @@ from celeriac._bridge.codec import bounded_repr, new_id
 from celeriac._entity import Exchange, Queue, is_broadcast
 from celeriac.app._message import Outgoing, eta_and_due, expiry, origin
 from celeriac.app._options import CALL_OPTIONS, PLAIN_OPTIONS, check_option_names
-from celeriac.app._publishing import Publishing
+from celeriac.app._publishing import Publishing, task_message
 from celeriac.app._queues import Queues
 from celeriac.app.routes import Router as RouterOf
 from celeriac.app.routes import prepare
@@ -23,7 +23,7 @@ from celeriac.exceptions import ImproperlyConfigured
 if TYPE_CHECKING:
     from celeriac.app.base import Celery
 
-__all__ = ["AMQP", "Queues"]
+__all__ = ["AMQP", "Queues", "task_message"]
 
 DELIVERY_MODES: Mapping[Any, int] = {"transient": 1, "persistent": 2, 1: 1, 2: 2, "1": 1, "2": 2}
 
@@ -58,7 +58,6 @@ class _Defaults:
 class AMQP(Publishing):
     """What an app knows of queues and messages."""
 
-    Queues_cls = Queues
     queues_cls = Queues
     argsrepr_maxsize = 1024
     kwargsrepr_maxsize = 1024

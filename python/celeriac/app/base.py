@@ -118,6 +118,7 @@ class Celery(Setup):
         self.use_fast_trace_task = False
         self._config_source = config_source
         self._pending: list[Any] = []
+        self._duplicates: set[str] = set()
         self._pending_defaults: list[Any] = []
         self._pending_periodic_tasks: list[Any] = []
         self._finalize_lock = threading.RLock()
@@ -190,6 +191,7 @@ class Celery(Setup):
 
     def register_task(self, task: Any, **options: Any) -> Any:
         """Adds a task object, or an instance of a task class; returns it."""
+        from celeriac.app._making import warn_of_duplicate
         from celeriac.app.autoretry import add_autoretry_behaviour
 
         if isinstance(task, type):
@@ -197,6 +199,10 @@ class Celery(Setup):
         if not task.name:
             cls = type(task)
             cls.name = self.gen_task_name(cls.__name__, cls.__module__)
+        found = self._tasks.get(task.name)
+        if found is not None and found is not task:
+            first = getattr(found, "_declared", None) or type(found)
+            warn_of_duplicate(self, task.name, first, type(task), "the second one takes its place")
         add_autoretry_behaviour(task, **options)
         self._tasks[task.name] = task
         type(task)._app = self

@@ -8,6 +8,18 @@ from typing import Any
 __all__ = ["cached_property", "chunks", "gen_task_name", "gen_unique_id", "noop", "uuid", "worker_direct"]
 
 
+_ELSEWHERE = {
+    "chunks": "celeriac.utils.functional:chunks",
+    "get_cls_by_name": "celeriac.utils.imports:symbol_by_name",
+    "get_full_cls_name": "celeriac.utils.imports:qualname",
+    "import_from_cwd": "celeriac.utils.imports:import_from_cwd",
+    "instantiate": "celeriac.utils.imports:instantiate",
+    "memoize": "celeriac.utils.functional:memoize",
+    "nodename": "celeriac.utils.nodenames:nodename",
+    "nodesplit": "celeriac.utils.nodenames:nodesplit",
+}
+
+
 def uuid() -> str:
     """A random UUID4 text."""
     from celeriac._bridge.codec import new_id
@@ -36,8 +48,10 @@ def __getattr__(name: str) -> Any:
         from celeriac.utils.imports import gen_task_name
 
         return gen_task_name
-    if name == "chunks":
-        from celeriac.utils.functional import chunks
+    path = _ELSEWHERE.get(name)
+    if path is not None:
+        from importlib import import_module
 
-        return chunks
+        module, _, attribute = path.partition(":")
+        return getattr(import_module(module), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

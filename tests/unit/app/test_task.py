@@ -13,7 +13,7 @@ import pytest
 from celeriac import Celery, _state, current_app, current_task, shared_task
 from celeriac.app.registry import TaskRegistry
 from celeriac.app.task import Task
-from celeriac.exceptions import InvalidTaskError, NotRegistered
+from celeriac.exceptions import DuplicateTaskNameWarning, InvalidTaskError, NotRegistered
 from celeriac.local import PromiseProxy
 
 
@@ -75,7 +75,17 @@ def test_what_is_no_function_is_refused(app: Any, wrong: Any) -> None:
 
 def test_a_name_that_is_taken_gives_the_first_task(app: Any) -> None:
     first = app.task(name="same", lazy=False)(plain)
-    assert app.task(name="same", lazy=False)(lambda: None) is first
+    assert app.task(name="same", lazy=False)(plain) is first
+    with pytest.warns(DuplicateTaskNameWarning, match="'same' is taken"):
+        assert app.task(name="same", lazy=False)(lambda: None) is first
+    assert app.task(name="same", lazy=False)(lambda: None) is first, "said once a name"
+
+
+def test_a_class_takes_the_place_of_a_task_of_its_name(app: Any) -> None:
+    app.task(name="same", lazy=False)(plain)
+    with pytest.warns(DuplicateTaskNameWarning, match="takes its place"):
+        second = app.register_task(type("Second", (Task,), {"name": "same", "run": plain}))
+    assert app.tasks["same"] is second
 
 
 def test_lazy_off_makes_it_at_once(app: Any) -> None:
