@@ -76,6 +76,43 @@ def test_early_acked_tasks_are_lost_only_where_a_worker_died_in_them(
 
 
 @pytest.mark.timeout(120)
+def test_retries_survive_killed_workers_and_none_is_doubled(
+    app: Celery, broker_url: str, tmp_path: Path, journal: Journal, start_worker: Callable[..., Worker]
+) -> None:
+    """A retry is stored in the step that settles the attempt before it: the chain neither ends nor splits."""
+    conf = {"task_max_crashes": 1_000_000}
+    sent = [app.tasks["t.retry"].delay(str(journal), f"{number}", 3) for number in range(400)]
+    with herd(broker_url, tmp_path, cycles=60, life=0.05, seed=4, conf=conf) as killer:
+        assert killer.wait(60) == 0, killer.output()
+    start_worker(env={"T_CONF": json.dumps(conf)})
+    drained(app, 40)
+    assert [result.get(timeout=10) for result in sent] == [3] * 400
+    counts = journal.counts()
+    assert set(counts) == {f"{number} {attempt}" for number in range(400) for attempt in range(4)}
+    # A doubled retry would run its whole rest twice; a killed worker repeats what it ran, and no more.
+    assert counts.total() - len(counts) <= 62 * 2 * 64
+    assert raw.dead(app) == []
+
+
+@pytest.mark.timeout(60)
+def test_bulk_call_of_a_killed_producer_is_stored_in_whole_steps(
+    app: Celery, broker_url: str, tmp_path: Path, journal: Journal
+) -> None:
+    sent = Journal(tmp_path / "sent.txt")
+    raw.declare(app)
+    chance = random.Random(5)
+    for cycle in range(8):
+        argv = [sys.executable, "-m", "tests.support.sender", str(journal), str(sent), f"p{cycle}", "50"]
+        with Process(argv, folder=tmp_path, env=environment(broker_url), name=f"sender{cycle}") as producer:
+            sent.wait_for(lines=len(sent.lines()) + chance.randrange(1, 60), timeout=20)
+            producer.kill()
+            producer.wait()
+    accepted = sum(line.startswith("sent") for line in sent.lines())
+    assert raw.waiting(app) % 50 == 0
+    assert raw.waiting(app) // 50 - accepted in range(9)
+
+
+@pytest.mark.timeout(120)
 def test_nothing_accepted_from_killed_producers_is_lost_or_doubled(
     app: Celery, broker_url: str, tmp_path: Path, journal: Journal, start_worker: Callable[..., Worker]
 ) -> None:
