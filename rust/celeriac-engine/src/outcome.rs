@@ -75,11 +75,8 @@ pub fn settlement(
         }
     };
     match outcome {
-        Outcome::Success | Outcome::Retry | Outcome::Ignore => Settlement::Ack,
-        Outcome::Failure => failed(),
         Outcome::Reject if policy.acks_late => dead(reasons::REJECTED, "the task rejected its message"),
         Outcome::Requeue if policy.acks_late => Settlement::Requeue { front: false, crashed: false },
-        Outcome::Reject | Outcome::Requeue => Settlement::Ack,
         Outcome::Undecodable => dead(reasons::UNDECODABLE, "the body cannot be decoded"),
         Outcome::Lost if policy.acks_late && policy.reject_on_worker_lost => {
             if policy.max_crashes > 0 && crashes + 1 >= policy.max_crashes {
@@ -88,7 +85,9 @@ pub fn settlement(
                 Settlement::Requeue { front: true, crashed: true }
             }
         }
-        Outcome::Lost => failed(),
+        Outcome::Failure | Outcome::Lost => failed(),
+        // A reject of a task that is acked early has no effect.
+        Outcome::Success | Outcome::Retry | Outcome::Ignore | Outcome::Reject | Outcome::Requeue => Settlement::Ack,
     }
 }
 

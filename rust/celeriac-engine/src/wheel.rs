@@ -4,7 +4,9 @@
 //! is nearly due is ever sorted. `cancel` leaves a tombstone that is skipped when its time comes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap};
+
+use crate::hash::TagMap;
 
 const BUCKET_US: u64 = 1_000_000;
 
@@ -21,7 +23,7 @@ struct Waiting<T> {
 /// Items by due time. Of equal times, the one inserted first comes first.
 #[derive(Debug)]
 pub struct Wheel<T> {
-    items: HashMap<u64, Waiting<T>>,
+    items: TagMap<u64, Waiting<T>>,
     buckets: BTreeMap<u64, Vec<u64>>,
     near: BinaryHeap<Reverse<(u64, u64)>>,
     /// Buckets up to and including this one have been emptied into `near`.
@@ -31,7 +33,7 @@ pub struct Wheel<T> {
 
 impl<T> Default for Wheel<T> {
     fn default() -> Self {
-        Self { items: HashMap::new(), buckets: BTreeMap::new(), near: BinaryHeap::new(), opened: None, next: 0 }
+        Self { items: TagMap::default(), buckets: BTreeMap::new(), near: BinaryHeap::new(), opened: None, next: 0 }
     }
 }
 

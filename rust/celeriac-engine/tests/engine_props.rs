@@ -1,12 +1,14 @@
 //! Random schedules against a model of broker, children and time. See the invariants in `engine/mod.rs`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a model that is wrong should say where")]
+
 mod support;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use celeriac_engine::window::Prefetch;
-use celeriac_engine::{Cycle, Engine, EngineConfig, Now, Outcome, Report, Stopping, TaskPolicy, Work};
+use celeriac_engine::{Cycle, Engine, EngineConfig, Failure, Now, Outcome, Report, Stopping, TaskPolicy, Work};
 use celeriac_protocol::{Delivery, DeliveryTag, Publication, ResultWrite, Settlement};
 use proptest::prelude::*;
 use support::{DAY_MS, Spec, delivery, iso};
@@ -279,7 +281,8 @@ impl World {
             // A broker refuses what is to be stored, not a settlement as such.
             let stores = cycle.ends.iter().any(|end| !end.results.is_empty() || !end.publish.is_empty());
             let refused = refused && (stores || !cycle.results.is_empty() || !cycle.publish.is_empty());
-            self.engine.failed(cycle, "the disk is full", !refused, refused, self.now).expect("not fatal");
+            let failure = if refused { Failure::Refused } else { Failure::Transient };
+            self.engine.failed(cycle, failure, "the disk is full", self.now).expect("not fatal");
         }
     }
 

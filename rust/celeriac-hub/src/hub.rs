@@ -9,10 +9,10 @@ use celeriac_engine::{ChildId, Engine, EngineConfig, Stats, Stopping};
 use celeriac_transport::contract::{Consumer, QueueSpec, TransportError};
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::Clock;
 use crate::child::{Port, Shared, Waker};
 use crate::notices::{Kinds, Notice, NoticeKind, Notices};
 use crate::run::{Command, Input, Loop};
-use crate::Clock;
 
 /// What a hub needs besides its transport.
 #[derive(Debug, Clone)]
@@ -73,13 +73,16 @@ pub(crate) struct Published {
     pub(crate) done: Done,
 }
 
+/// What `start` takes.
+type Waiting = (Box<dyn Consumer>, HubConfig, Receiver<Input>);
+
 /// A worker's I/O thread and the ends of it. `start` it once; drop it only after `join`.
 pub struct Hub {
     inbox: Sender<Input>,
     children: Vec<Arc<Shared>>,
     notices: Arc<Notices>,
     published: Arc<Published>,
-    waiting: Mutex<Option<(Box<dyn Consumer>, HubConfig, Receiver<Input>)>>,
+    waiting: Mutex<Option<Waiting>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     clock: Clock,
     started: AtomicBool,

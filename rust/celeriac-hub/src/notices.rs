@@ -135,8 +135,9 @@ impl Notice {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Notice>,
+    /// Since the last call of `take`.
+    dropped_lately: u64,
     dropped: u64,
-    dropped_in_all: u64,
 }
 
 #[derive(Debug)]
@@ -161,8 +162,8 @@ impl Notices {
         }
         let mut queue = self.lock();
         if queue.waiting.len() >= CAPACITY && !notice.is_essential() {
+            queue.dropped_lately += 1;
             queue.dropped += 1;
-            queue.dropped_in_all += 1;
             return;
         }
         queue.waiting.push_back(notice);
@@ -181,7 +182,7 @@ impl Notices {
                 .0;
         }
         let mut taken: Vec<_> = queue.waiting.drain(..).collect();
-        let dropped = std::mem::take(&mut queue.dropped);
+        let dropped = std::mem::take(&mut queue.dropped_lately);
         if dropped > 0 {
             taken.push(Notice::Log(30, format!("{dropped} notices were dropped: more came than were read")));
         }
@@ -189,7 +190,7 @@ impl Notices {
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.lock().dropped_in_all
+        self.lock().dropped
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

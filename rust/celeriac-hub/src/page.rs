@@ -102,7 +102,8 @@ impl Page {
         let (slot, sequence) = ((current & 0xff) as usize, current >> 8);
         let cell = self.slots.get(slot)?;
         let started_us = cell.started_us.load(Ordering::Relaxed);
-        (cell.word.load(Ordering::Acquire) == word(sequence, SlotState::Running)).then_some((slot, sequence, started_us))
+        (cell.word.load(Ordering::Acquire) == word(sequence, SlotState::Running))
+            .then_some((slot, sequence, started_us))
     }
 
     /// A job's state; `None` if the slot belongs to another job.

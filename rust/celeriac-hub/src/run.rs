@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use celeriac_engine::{ChildId, Cycle, Engine, Fatal, Now, Stopping, Work};
+use celeriac_engine::{ChildId, Cycle, Engine, Failure, Fatal, Notice as Said, Now, Stopping, Work};
 use celeriac_transport::contract::{self, Consumer, Event, QueueSpec, TransportError};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -128,7 +128,9 @@ impl Loop {
             Some(us) => match self.inbox.recv_deadline(self.clock.instant(us)) {
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return self.end(Ended::Fatal("nobody holds the hub".to_owned())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.end(Ended::Fatal("nobody holds the hub".to_owned()));
+                }
             },
             None => match self.inbox.recv() {
                 Ok(input) => Some(input),
@@ -261,10 +263,14 @@ impl Loop {
     fn failed(&mut self, cycle: contract::Cycle, error: &TransportError, now: Now) {
         let contract::Cycle { id, ends, results, publish, credit_total, started } = cycle;
         let cycle = Cycle { id, ends, results, publish, credit_total, started };
-        let refused = matches!(error, TransportError::Refused(_));
+        let failure = match error {
+            TransportError::Unavailable(_) | TransportError::Full(_) => Failure::Transient,
+            TransportError::Refused(_) => Failure::Refused,
+            TransportError::Config(_) | TransportError::Corrupt(_) => Failure::Permanent,
+        };
         let why = error.to_string();
         self.notices.push(Notice::Log(WARNING, format!("a cycle of {} ends was not stored: {why}", cycle.ends.len())));
-        if let Err(Fatal(why)) = self.engine.failed(cycle, &why, error.is_transient(), refused, now) {
+        if let Err(Fatal(why)) = self.engine.failed(cycle, failure, &why, now) {
             self.end(Ended::Fatal(why));
         }
     }
@@ -326,7 +332,6 @@ impl Loop {
         if !self.engine.has_notices() {
             return;
         }
-        use celeriac_engine::Notice as Said;
         for said in self.engine.take_notices() {
             self.notices.push(match said {
                 Said::Warning(text) => Notice::Log(WARNING, text),

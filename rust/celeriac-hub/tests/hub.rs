@@ -1,5 +1,7 @@
 //! The hub with a scripted broker and scripted children: no Python, no server.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should say where")]
+
 mod support;
 
 use std::time::Duration;
@@ -27,7 +29,9 @@ fn every_delivery_is_settled_once_with_its_result() {
     let mut tags: Vec<_> = ends.iter().map(|end| end.tag.0).collect();
     tags.sort_unstable();
     assert_eq!(tags, (1..=500).collect::<Vec<_>>());
-    assert!(ends.iter().all(|end| end.settlement == Settlement::Ack && &*end.results[0].key == format!("id-{}", end.tag.0)));
+    assert!(
+        ends.iter().all(|end| end.settlement == Settlement::Ack && *end.results[0].key == *format!("id-{}", end.tag.0))
+    );
     hub.stop(false);
     assert_eq!(stopped(&hub), None);
     let ran: usize = children.into_iter().map(|child| child.join().unwrap().len()).sum();

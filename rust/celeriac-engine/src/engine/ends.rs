@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, End, Publication, ResultWrite, Settlement};
 
-use super::{ChildId, Cycle, Engine, Fatal, Notice, Report, Stopping};
+use super::{ChildId, Cycle, Engine, Failure, Fatal, Notice, Report, Stopping};
 use crate::Now;
 use crate::outcome::settlement;
 
@@ -218,16 +218,17 @@ impl Engine {
         self.stats.cycles += 1;
         self.stats.lost += lost.len() as u64;
         if !lost.is_empty() {
-            let text = format!("the ends of {} tasks were refused: others have them, their lease had run out", lost.len());
+            let text =
+                format!("the ends of {} tasks were refused: others have them, their lease had run out", lost.len());
             self.notices.push(Notice::Warning(text));
         }
     }
 
-    /// Nothing of a cycle was done. `transient`: the same may succeed later; `refused`: the request itself is at fault.
+    /// Nothing of a cycle was done.
     ///
     /// # Errors
     /// [`Fatal`]: no cycle can ever succeed again.
-    pub fn failed(&mut self, mut cycle: Cycle, why: &str, transient: bool, refused: bool, now: Now) -> Result<(), Fatal> {
+    pub fn failed(&mut self, mut cycle: Cycle, failure: Failure, why: &str, now: Now) -> Result<(), Fatal> {
         self.stats.failed_cycles += 1;
         if self.pending.under_way == Some(cycle.id) {
             self.pending.under_way = None;
@@ -236,14 +237,14 @@ impl Engine {
         cycle.ends.retain(|end| !lost.contains(&end.tag));
         cycle.started.retain(|tag| !lost.contains(tag));
         self.pending.credit_sent = self.pending.credit_sent.min(self.received); // nobody has heard of it
-        if transient {
+        if failure == Failure::Transient {
             let step = (self.pending.retry_step_us * 2).clamp(FIRST_RETRY_US, LAST_RETRY_US);
             self.pending.retry_step_us = step;
             self.pending.retry_at_us = Some(now.mono_us + step);
             self.put_back(cycle);
             return Ok(());
         }
-        if !refused {
+        if failure == Failure::Permanent {
             return Err(Fatal(why.to_owned()));
         }
         self.take_apart(cycle, why);

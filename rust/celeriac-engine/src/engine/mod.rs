@@ -34,7 +34,7 @@ use crate::{EngineConfig, Now, Verdict};
 
 use children::Child;
 use ends::Pending;
-pub use words::{Assignment, ChildId, Cycle, Fatal, Notice, Report, Stats, Stopping, Work};
+pub use words::{Assignment, ChildId, Cycle, Failure, Fatal, Notice, Report, Stats, Stopping, Work};
 
 /// What is known about a delivery until its task has ended.
 #[derive(Debug)]
@@ -133,7 +133,8 @@ impl Engine {
         std::mem::take(&mut self.notices)
     }
 
-    /// Something was taken from the engine's caller, such as a line for the log.
+    /// There is something to be told.
+    #[must_use]
     pub fn has_notices(&self) -> bool {
         !self.notices.is_empty()
     }

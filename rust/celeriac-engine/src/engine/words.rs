@@ -105,6 +105,17 @@ pub enum Stopping {
     Cold,
 }
 
+/// Why a cycle failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The same may succeed later.
+    Transient,
+    /// The broker cannot carry out what was asked for.
+    Refused,
+    /// No cycle will ever succeed.
+    Permanent,
+}
+
 /// The transport can never go on: why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fatal(pub String);

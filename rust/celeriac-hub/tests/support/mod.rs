@@ -88,7 +88,8 @@ impl Broker {
         if let Some(error) = error {
             return self.say(Event::Failed { cycle, error });
         }
-        let lost = self.with(|state| cycle.ends.iter().map(|end| end.tag).filter(|tag| state.lost.contains(tag)).collect());
+        let lost =
+            self.with(|state| cycle.ends.iter().map(|end| end.tag).filter(|tag| state.lost.contains(tag)).collect());
         let id = cycle.id;
         self.store.send(cycle).unwrap();
         self.say(Event::Cycled { id, lost });
@@ -100,7 +101,9 @@ impl Broker {
             state.hold = false;
             std::mem::take(&mut state.kept)
         });
-        kept.into_iter().for_each(|cycle| self.answer(cycle));
+        for cycle in kept {
+            self.answer(cycle);
+        }
     }
 }
 
@@ -179,6 +182,7 @@ pub(crate) fn succeed(job: &Job) -> bool {
     job.finish(celeriac_engine::Outcome::Success, vec![result(tag)], Vec::new(), None)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "its port goes down when it returns")]
 /// Runs everything that comes until the pool must end; returns the tags it ran.
 pub(crate) fn run_all(port: Port) -> Vec<u64> {
     let mut ran = Vec::new();

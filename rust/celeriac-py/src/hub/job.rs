@@ -31,7 +31,12 @@ pub(super) fn add_outcomes(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 fn writes(results: Vec<Write<'_>>) -> PyResult<Vec<ResultWrite>> {
     let write = |(key, value, expires_ms, success): Write<'_>| {
-        Ok(ResultWrite { key: key.to_str()?.into(), value: Bytes::copy_from_slice(value.as_bytes()), expires_ms, success })
+        Ok(ResultWrite {
+            key: key.to_str()?.into(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            expires_ms,
+            success,
+        })
     };
     results.into_iter().map(write).collect()
 }
