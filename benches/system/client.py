@@ -23,7 +23,7 @@ _WARM = 10
 """Sends before the clock starts: they open the store and make its tables."""
 _PAUSE_S = 0.002
 """Between two questions of `latency`, so that the worker has gone to sleep."""
-_LATENCY_LIMIT_S = 20.0
+_LATENCY_LIMIT_S = 12.0
 _SAMPLES = 200
 """Results that `check` is asked for."""
 
