@@ -55,6 +55,8 @@ class Settings(MutableMapping[str, Any]):
         own["_load"] = load
         own["_source"] = {}
         own["_preconf"] = {}
+        # Each app has its own: people change a dict in place (conf.beat_schedule["x"] = …).
+        own["_defaults"] = {**_DEFAULTS, **{name: dict(value) for name, value in _DICT_DEFAULTS.items()}}
         own["_low_defaults"] = []
         own["_observers"] = []
         own["deprecated_settings"] = None
@@ -130,7 +132,7 @@ class Settings(MutableMapping[str, Any]):
     def maps(self) -> list[Mapping[str, Any]]:
         """The layers, strongest first."""
         own = self.__dict__
-        return [own["changes"], own["_source"], own["_preconf"], _DEFAULTS, *own["_low_defaults"]]
+        return [own["changes"], own["_source"], own["_preconf"], own["_defaults"], *own["_low_defaults"]]
 
     def __iter__(self) -> Iterator[str]:
         self.finalize()
@@ -285,6 +287,7 @@ def _rebuild(changes: dict[str, Any]) -> Settings:
 
 
 _DEFAULTS: dict[str, Any] = {name: row.default for name, row in SETTINGS.items()}
+_DICT_DEFAULTS: dict[str, dict[str, Any]] = {k: v for k, v in _DEFAULTS.items() if isinstance(v, dict)}
 
 
 def _broker_url(conf: Settings) -> Any:

@@ -357,3 +357,12 @@ def test_it_is_a_mapping() -> None:
     assert conf.get_by_parts("task", "serializer") == "yaml"
     assert conf.find_value_for_key("serializer", "task") == "yaml"
     assert len(conf) == len(list(conf)) == len(set(conf))
+
+
+def test_a_default_that_is_changed_in_place_stays_with_its_app() -> None:
+    one, other = fresh(), fresh()
+    one.conf.beat_schedule["x"] = {"task": "t"}
+    one.conf.broker_transport_options["a"] = 1
+    assert one.conf.beat_schedule == {"x": {"task": "t"}}
+    assert other.conf.beat_schedule == {}
+    assert fresh().conf.broker_transport_options == {}
