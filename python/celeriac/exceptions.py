@@ -47,6 +47,10 @@ class ForkedProcessError(CeleryError):
     """A core object was used in a process other than the one that opened it. Not in Celery."""
 
 
+class SerializerNotInstalled(KombuError):
+    """A serializer that is not registered, or whose library is missing; in Celery it is in `kombu.exceptions`."""
+
+
 class SerializationError(KombuError):
     """Base of the two below; in Celery they are `kombu.exceptions`."""
 

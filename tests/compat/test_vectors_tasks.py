@@ -87,6 +87,8 @@ def check_body(message: codec.Message, decoded: Any) -> None:
     name = NAMES[message.content_type]
     data = message.body()
     if message.compression is not None:
+        if message.compression == "application/x-brotli":
+            pytest.importorskip("brotli")
         compressed, data = data, codec.decompress(data, message.compression, 1 << 20)
         again, method = codec.compress(data, message.compression)
         assert method == message.compression

@@ -21,7 +21,7 @@ from celeriac.exceptions import (
     DecodeError,
     EncodeError,
     ImproperlyConfigured,
-    KombuError,
+    SerializerNotInstalled,
 )
 
 __all__ = [
@@ -60,10 +60,6 @@ _PICKLE_PROTOCOL = int(os.environ.get("PICKLE_PROTOCOL", "4"))
 
 json_dumps = _core.json_dumps
 json_loads = _core.json_loads
-
-
-class SerializerNotInstalled(KombuError):
-    """A serializer that is not registered, or whose library is missing; Kombu's name for it."""
 
 
 class _Serializer(NamedTuple):

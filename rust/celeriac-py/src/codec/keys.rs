@@ -11,8 +11,11 @@ const SLOTS: usize = 256;
 /// Longer ones are data rather than names.
 const MAX_BYTES: usize = 32;
 
+/// A key and the Python text made for it.
+type Slot = Option<(Box<str>, Py<PyString>)>;
+
 thread_local! {
-    static CACHE: RefCell<Vec<Option<(Box<str>, Py<PyString>)>>> = const { RefCell::new(Vec::new()) };
+    static CACHE: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
 }
 
 /// `key` as a Python text.

@@ -24,11 +24,6 @@ impl PyMessage {
         Self { message }
     }
 
-    /// The message inside.
-    pub(crate) fn inner(&self) -> &Message {
-        &self.message
-    }
-
     fn head(&self, py: Python<'_>) -> PyResult<&Head> {
         self.message.head.as_ref().map_err(|malformed| unreadable(py, malformed))
     }

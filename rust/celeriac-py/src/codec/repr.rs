@@ -3,6 +3,8 @@
 //! Rules: `docs/protocol.md`, "Bounded representations". Two choices of our own: a value whose `repr` raises prints as
 //! `<unrepresentable …>`, for a log line must not stop a task; half characters print as the replacement character.
 
+use std::fmt::Write;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
@@ -187,13 +189,14 @@ impl Writer {
     fn bytes(&self, bytes: &[u8]) -> String {
         let left = self.left.max(0).unsigned_abs();
         let (shown, dots) = if bytes.len() > left { (&bytes[..left], "...") } else { (bytes, "") };
-        match std::str::from_utf8(shown) {
-            Ok(text) => format!("b'{text}{dots}'"),
-            Err(_) => {
-                let hex: String = shown.iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("b'{hex}{dots}'")
-            }
+        if let Ok(text) = std::str::from_utf8(shown) {
+            return format!("b'{text}{dots}'");
         }
+        let mut hex = String::with_capacity(shown.len() * 2);
+        for byte in shown {
+            let _ = write!(hex, "{byte:02x}"); // into a String: cannot fail
+        }
+        format!("b'{hex}{dots}'")
     }
 }
 

@@ -155,7 +155,7 @@ pub(super) fn reduce<'py>(object: &Bound<'py, PyAny>) -> PyResult<Reduced<'py>> 
     Err(PyTypeError::new_err(format!("Object of type {kind} is not JSON serializable")))
 }
 
-fn reduce_bytes<'py>(bytes: &[u8]) -> Reduced<'py> {
+fn reduce_bytes(bytes: &[u8]) -> Reduced<'static> {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return Reduced::Bytes("bytes", text.to_owned());
     }
