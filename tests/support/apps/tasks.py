@@ -32,38 +32,38 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
     app = Celery("t", broker=broker, backend=backend, set_as_current=False)
     app.conf.update(conf or {})
 
-    @app.task(name="t.add")
+    @app.task(shared=False, name="t.add")
     def add(x: int, y: int) -> int:
         return x + y
 
-    @app.task(name="t.echo")
+    @app.task(shared=False, name="t.echo")
     def echo(value: object) -> object:
         return value
 
-    @app.task(name="t.noop")
+    @app.task(shared=False, name="t.noop")
     def noop() -> None:
         return None
 
-    @app.task(name="t.note")
+    @app.task(shared=False, name="t.note")
     def note_line(journal: str, line: str) -> str:
         note(journal, line)
         return line
 
-    @app.task(name="t.note_late", acks_late=True, reject_on_worker_lost=True)
+    @app.task(shared=False, name="t.note_late", acks_late=True, reject_on_worker_lost=True)
     def note_late(journal: str, line: str, seconds: float = 0.0) -> str:
         if seconds:
             time.sleep(seconds)
         note(journal, line)
         return line
 
-    @app.task(name="t.note_after")
+    @app.task(shared=False, name="t.note_after")
     def note_after(journal: str, line: str, seconds: float) -> str:
         """Early ack: gone if its worker dies while it runs."""
         time.sleep(seconds)
         note(journal, line)
         return line
 
-    @app.task(name="t.start_then_end", acks_late=True, reject_on_worker_lost=True)
+    @app.task(shared=False, name="t.start_then_end", acks_late=True, reject_on_worker_lost=True)
     def start_then_end(journal: str, line: str, gate: str) -> str:
         """Notes its start, waits until the file `gate` exists, notes its end."""
         note(journal, f"start {line}")
@@ -73,57 +73,57 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
         note(journal, f"end {line}")
         return line
 
-    @app.task(name="t.fail")
+    @app.task(shared=False, name="t.fail")
     def fail(text: str) -> None:
         raise ValueError(text)
 
-    @app.task(name="t.fail_unhappy")
+    @app.task(shared=False, name="t.fail_unhappy")
     def fail_unhappy() -> None:
         raise Unhappy
 
-    @app.task(name="t.fail_heavy")
+    @app.task(shared=False, name="t.fail_heavy")
     def fail_heavy() -> None:
         raise Heavy(object(), lambda: None)
 
-    @app.task(name="t.return_unserialisable")
+    @app.task(shared=False, name="t.return_unserialisable")
     def return_unserialisable() -> object:
         return object()
 
-    @app.task(name="t.exit")
+    @app.task(shared=False, name="t.exit")
     def leave(status: int = 3) -> None:
         sys.exit(status)
 
-    @app.task(name="t.interrupt")
+    @app.task(shared=False, name="t.interrupt")
     def interrupt() -> None:
         raise KeyboardInterrupt
 
-    @app.task(name="t.deep")
+    @app.task(shared=False, name="t.deep")
     def deep() -> object:
         value: list[object] = []
         for _ in range(100_000):
             value = [value]
         return value
 
-    @app.task(name="t.recurse")
+    @app.task(shared=False, name="t.recurse")
     def recurse() -> None:
         recurse()
 
-    @app.task(name="t.die", acks_late=True, reject_on_worker_lost=True)
+    @app.task(shared=False, name="t.die", acks_late=True, reject_on_worker_lost=True)
     def die(journal: str, line: str, after_s: float = 0.0) -> None:
         """Kills the process that runs it."""
         note(journal, line)
         time.sleep(after_s)
         os.kill(os.getpid(), 9)
 
-    @app.task(name="t.reject", acks_late=True)
+    @app.task(shared=False, name="t.reject", acks_late=True)
     def reject(requeue: bool = False) -> None:
         raise Reject("not for me", requeue=requeue)
 
-    @app.task(name="t.ignore")
+    @app.task(shared=False, name="t.ignore")
     def ignore() -> None:
         raise Ignore
 
-    @app.task(name="t.retry", bind=True, max_retries=3, acks_late=True)
+    @app.task(shared=False, name="t.retry", bind=True, max_retries=3, acks_late=True)
     def retry(self: Any, journal: str, line: str, times: int, countdown: float = 0.0) -> int:
         note(journal, f"{line} {self.request.retries}")
         if self.request.retries < times:
