@@ -98,8 +98,8 @@ test-stress: ## SIGKILL, SIGSTOP, full disks, races (bounded)
 
 bench: build bench-rust bench-boundary bench-system bench-report ## All benches; writes benches/results and docs/performance.md
 
-bench-rust: ## Criterion benches of the crates
-	cargo bench --workspace --quiet
+bench-rust: $(VENV)/.ready ## Benches of the crates, without Python
+	$(PY) -m benches.crates
 
 bench-boundary: ## Cost of each core call as Python sees it
 	$(PY) -m benches.boundary

@@ -38,7 +38,12 @@ def _calls(measured: dict[str, Any]) -> str:
 
 def _crates(measured: dict[str, Any]) -> str:
     lines = ["| bench | median ns |", "|---|---:|"]
-    lines += [f"| {name} | {figures['median_ns']:,.0f} |" for name, figures in measured.items()]
+    lines += [f"| {name} | {figures['median_ns']:,.0f} |" for name, figures in measured["criterion"].items()]
+    lines += ["", "| program | measure | |", "|---|---|---|"]
+    for figures in measured["programs"]:
+        rest = {name: value for name, value in figures.items() if name not in {"store", "measure"}}
+        shown = ", ".join(f"{name} {value:,}" for name, value in rest.items())
+        lines.append(f"| {figures.get('store', '')} | {figures.get('measure', '')} | {shown} |")
     return "\n".join(lines)
 
 
@@ -49,7 +54,7 @@ def page() -> str:
         parts += ["## Whole runs\n", table.whole(found["measured"]), "", _source(found), ""]
     if found := record.latest("boundary"):
         parts += ["## The border, as Python sees it\n", _calls(found["measured"]), "", _source(found), ""]
-    if found := record.latest("rust"):
+    if found := record.latest("crates"):
         parts += ["## The crates\n", _crates(found["measured"]), "", _source(found), ""]
     return "\n".join(parts).rstrip() + "\n"
 
