@@ -324,6 +324,8 @@ class Tracer:
         elif isinstance(exc, Ignore):
             end.state, end.retval, end.outcome = states.IGNORED, exc, hub.OUTCOME_IGNORE
             end.decided = True
+            if job is None:  # shown by the eager result; nobody sees it in a worker
+                end.einfo = ExceptionInfo(exc)
             self._log(logging.INFO, LOG_IGNORED, "ignored", plan, request, task_id, args, kwargs, exc)
         elif isinstance(exc, Reject):
             self._rejected(plan, request, job, end, task_id, args, kwargs, keep, exc)
@@ -368,7 +370,9 @@ class Tracer:
         end.state, end.retval = states.REJECTED, reject
         end.outcome = hub.OUTCOME_REQUEUE if reject.requeue else hub.OUTCOME_REJECT
         end.detail = safe_text(reject)
-        if not reject.requeue:
+        if job is None:
+            end.einfo = ExceptionInfo(reject)
+        elif not reject.requeue:
             einfo = end.einfo = ExceptionInfo(reject)
             self._save_failure(plan, request, job, end, task_id, reject, None, keep or plan.store_errors)
             end.decided = True
