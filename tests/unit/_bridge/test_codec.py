@@ -6,6 +6,8 @@ import builtins
 import os
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -38,7 +40,7 @@ def upper() -> Iterator[str]:
 def test_registered_serializer_is_known_by_name_and_type(upper: str) -> None:
     assert codec.dumps("text", upper) == ("application/x-upper", "utf-8", b"TEXT")
     assert codec.loads(b"TEXT", "application/x-upper") == "text"
-    assert codec.accept_types([upper]) == {"application/x-upper"}
+    assert codec.accept_types([upper]) == frozenset({"application/x-upper"})
     assert upper in codec.serializer_names()
     with pytest.raises(EncodeError, match="upper"):
         codec.dumps(1, upper)
@@ -58,11 +60,8 @@ def test_unregistered_serializer_is_gone(upper: str) -> None:
 
 
 def test_accept_list_holds_names_and_types() -> None:
-    assert codec.accept_types(["json", "application/x-own", "pickle"]) == {
-        "application/json",
-        "application/x-own",
-        "application/x-python-serialize",
-    }
+    wanted = frozenset({"application/json", "application/x-own", "application/x-python-serialize"})
+    assert codec.accept_types(["json", "application/x-own", "pickle"]) == wanted
     assert codec.accept_types(None) is None
     with pytest.raises(ImproperlyConfigured, match="jsno"):
         codec.accept_types(["jsno"])
@@ -164,7 +163,8 @@ def test_text_body_is_not_put_in_base64_when_the_property_says_so() -> None:
 def test_envelope_takes_any_mapping_and_refuses_what_json_has_not() -> None:
     raw = codec.encode_envelope({"task": "t", "id": "i"}, {"priority": 3, "x": (1, 2)}, b"b", "c", "utf-8")
     assert codec.Message.scan(raw).properties() == {"priority": 3, "x": [1, 2], "body_encoding": "base64"}
-    for headers, properties in (({"a": {1}}, {}), ({}, {"a": object()}), ({(): 1}, {})):
+    odd: list[tuple[Any, Any]] = [({"a": {1}}, {}), ({}, {"a": object()}), ({(): 1}, {})]
+    for headers, properties in odd:
         with pytest.raises(EncodeError):
             codec.encode_envelope(headers, properties, b"b", "c", "utf-8")
 
@@ -191,3 +191,21 @@ def test_importing_the_codec_loads_no_serializer_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_representation_of_odd_values() -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise ValueError("no")
+
+    class Quits:
+        def __repr__(self) -> str:
+            raise KeyboardInterrupt
+
+    assert codec.bounded_repr((Fraction(1, 2), Decimal("1.5"), 1j)) == "(1/2, Decimal('1.5'), 1j)"
+    assert codec.bounded_repr([Broken()]) == "[<unrepresentable Broken>]"
+    assert codec.bounded_repr("\ud800") == "'\ufffd\ufffd\ufffd'"
+    assert codec.bounded_repr([[[[1]]]], max_levels=10**9) == "[[[[1]]]]"
+    assert len(codec.bounded_repr(["x" * 10**6] * 100, 50)) < 70
+    with pytest.raises(KeyboardInterrupt):
+        codec.bounded_repr([Quits()])

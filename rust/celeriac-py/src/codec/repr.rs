@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyFloat, PyFrozenSet, PyInt, PyList, PySet, PyString, PyTuple};
 
@@ -202,7 +203,10 @@ impl Writer {
 
 /// The whole text of a value that is no container: its `str` for numbers, its `repr` otherwise.
 fn plain(value: &Bound<'_, PyAny>) -> PyResult<String> {
-    let number = value.is_none() || value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>();
+    let number = value.is_none()
+        || value.is_instance_of::<PyInt>()
+        || value.is_instance_of::<PyFloat>()
+        || is_other_number(value)?;
     let text = if number { value.str() } else { value.repr() };
     match text {
         Ok(text) => Ok(text.to_string_lossy().into_owned()),
@@ -211,6 +215,17 @@ fn plain(value: &Bound<'_, PyAny>) -> PyResult<String> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// A fraction, a numpy scalar…: every `numbers.Number` but Decimal.
+fn is_other_number(value: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = value.py();
+    let number = py.import(intern!(py, "numbers"))?.getattr(intern!(py, "Number"))?;
+    if !value.is_instance(&number)? {
+        return Ok(false);
+    }
+    let decimal = py.import(intern!(py, "decimal"))?.getattr(intern!(py, "Decimal"))?;
+    Ok(!value.is_instance(&decimal)?)
 }
 
 fn count(text: &str) -> isize {
