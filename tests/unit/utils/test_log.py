@@ -72,7 +72,7 @@ class TestLoggingProxy:
         return log.LoggingProxy(logger, logging.WARNING)
 
     def test_lines_are_logged_and_blank_ones_are_not(self, proxy: log.LoggingProxy, seen: io.StringIO) -> None:
-        print("hello 100%", file=proxy)  # type: ignore[call-overload]
+        print("hello 100%", file=proxy)
         proxy.write(b"bytes\n")
         proxy.writelines(["a\n", "\n"])
         assert seen.getvalue() == "hello 100%\nbytes\na\n"
