@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -931,3 +932,44 @@ def test_messages_of_protocol_1_run(bench: Bench, memory_app: Celery) -> None:
     properties = {"body_encoding": "base64", "delivery_info": {"exchange": "", "routing_key": "celery"}}
     envelope = encode_envelope({}, properties, json.dumps(fields).encode(), "application/json", "utf-8")
     assert bench.execute(FakeJob(envelope)).meta["result"] == [5, "one", 1, True]
+
+
+def test_children_share_a_tracer(bench: Bench, memory_app: Celery) -> None:
+    """Plain and coroutine tasks in many threads: each sees its own request, loop and result."""
+
+    @memory_app.task(bind=True)
+    def work(self: Any, number: int) -> Any:
+        if number % 3 == 0:
+            raise ValueError(self.request.id)
+        return [number, self.request.id, self.request.args]
+
+    @memory_app.task(bind=True)
+    async def wait(self: Any, number: int) -> Any:
+        await asyncio.sleep(0)
+        return [number, self.request.id, self.request.args]
+
+    wrong: list[Any] = []
+
+    def child(index: int) -> None:
+        for number in range(100):
+            task_id = f"{index}-{number}"
+            task = wait if number % 5 == 0 else work
+            meta = bench.run(task, number, task_id=task_id).meta
+            if task is work and number % 3 == 0:
+                good = meta["result"]["exc_message"] == [task_id]
+            else:
+                good = meta["result"] == [number, task_id, [number]]
+            if not good or meta["task_id"] != task_id:
+                wrong.append(meta)
+        bench.tracer.close()
+
+    trace.logger.disabled, before = True, trace.logger.disabled
+    try:
+        threads = [threading.Thread(target=child, args=(index,)) for index in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        trace.logger.disabled = before
+    assert wrong == []
