@@ -7,7 +7,6 @@ import json
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pprint import pformat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -119,7 +118,7 @@ class CLIContext:
             return self.OK, json.dumps(value, default=repr, sort_keys=True, indent=4)
         if isinstance(value, list):
             return self.OK, "\n".join(f"* {item}" for item in value) or "- empty -"
-        return self.OK, value if isinstance(value, str) else pformat(value)
+        return self.OK, value if isinstance(value, str) else repr(value)
 
     def say_chat(self, direction: str, title: str, body: str = "", show_body: bool = False) -> None:
         """One line of a dialogue with workers; silent arrows when quiet."""
