@@ -33,6 +33,13 @@ impl Ready {
         Some(tag)
     }
 
+    /// The last to run: the least urgent, and of those the youngest.
+    pub fn pop_last(&mut self) -> Option<DeliveryTag> {
+        let tag = self.levels.iter_mut().rev().find_map(VecDeque::pop_back)?;
+        self.len -= 1;
+        Some(tag)
+    }
+
     /// The next to run, left where it is.
     #[must_use]
     pub fn peek(&self) -> Option<DeliveryTag> {
@@ -63,6 +70,8 @@ mod tests {
             ready.push(priority, DeliveryTag(tag));
         }
         ready.push_front(3, DeliveryTag(5));
+        ready.push(9, DeliveryTag(6));
+        assert_eq!(ready.pop_last(), Some(DeliveryTag(6)));
         assert_eq!(ready.peek(), Some(DeliveryTag(2)));
         let order: Vec<_> = std::iter::from_fn(|| ready.pop()).map(|tag| tag.0).collect();
         assert_eq!(order, [2, 5, 1, 3, 4]);

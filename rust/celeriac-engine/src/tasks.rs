@@ -52,6 +52,11 @@ impl Tasks {
         }
     }
 
+    /// A task has run for so long that the window must not be what short ones made it.
+    pub(crate) fn long(&mut self, run_ns: u64) {
+        self.overall.at_least(run_ns);
+    }
+
     pub(crate) fn at_least(&mut self, row: Option<TaskRow>, run_ns: u64) {
         if let Some(task) = row.and_then(|row| self.rows.get_mut(row.0 as usize)) {
             task.time.at_least(run_ns);

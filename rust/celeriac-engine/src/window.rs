@@ -58,6 +58,13 @@ impl Window {
         }
     }
 
+    /// How many ready deliveries are more than a share of the fleet's work, once tasks turn out to be long: they wait here
+    /// while another worker may be idle. None with an explicit prefetch, which is kept to the letter.
+    #[must_use]
+    pub fn excess(&self, ready: usize, children: usize, expected_us: Option<u64>) -> usize {
+        if self.prefetch == Prefetch::Adaptive { ready.saturating_sub(self.size(children, expected_us)) } else { 0 }
+    }
+
     /// How many more may be asked for while `held` deliveries of `bytes` bytes are open.
     #[must_use]
     pub fn credit(&self, held: usize, bytes: usize, children: usize, expected_us: Option<u64>) -> usize {
@@ -88,6 +95,13 @@ mod tests {
         assert_eq!(window.size(2, Some(1_000)), 100);
         assert_eq!(window.size(2, Some(10)), 2 * MOST);
         assert_eq!(window.size(2, Some(60_000_000)), 8);
+    }
+
+    #[test]
+    fn only_an_adaptive_window_gives_back() {
+        assert_eq!(Window::new(Prefetch::Adaptive, 1 << 30).excess(500, 2, Some(1_000_000)), 492);
+        assert_eq!(Window::new(Prefetch::Adaptive, 1 << 30).excess(500, 2, Some(20)), 0);
+        assert_eq!(Window::new(Prefetch::Fixed(500), 1 << 30).excess(500, 2, Some(1_000_000)), 0);
     }
 
     #[test]

@@ -6,11 +6,13 @@ mod support;
 
 use std::time::Duration;
 
+use celeriac_engine::Verdict;
+use celeriac_engine::window::Prefetch;
 use celeriac_hub::Next;
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, Settlement};
 use celeriac_transport::contract::{Event, TransportError};
-use support::{LONG, batch, run_all, start, stopped, succeed};
+use support::{LONG, batch, run_all, start, start_with, stopped, succeed};
 
 const QUIET: Duration = Duration::from_millis(60);
 
@@ -293,6 +295,45 @@ fn a_child_that_dies_with_a_task_is_blamed_and_its_others_are_not() {
     assert_eq!(jobs[0].delivery().tag.0, 3);
     assert!(jobs[0].start() && succeed(&jobs[0]));
     assert_eq!(broker.ends(1).0[0].settlement, Settlement::Ack);
+}
+
+#[test]
+fn a_revoke_reaches_what_a_child_has_not_started() {
+    let (broker, hub) = start(1);
+    let port = hub.port(0).unwrap();
+    broker.next();
+    broker.deliver([1], "late");
+    let first = batch(&port);
+    assert!(first[0].start() && succeed(&first[0]));
+    broker.ends(1);
+    broker.deliver([2, 3], "late");
+    let jobs = batch(&port);
+    assert!(jobs[0].start());
+    hub.revoke(vec!["id-3".to_owned()]);
+    while hub.stats().engine.recalled < 1 {
+        std::thread::yield_now();
+    }
+    assert!(succeed(&jobs[0]) && !jobs[1].start());
+    let jobs = batch(&port);
+    assert_eq!((jobs[0].delivery().tag.0, jobs[0].verdict()), (3, Verdict::Revoked));
+}
+
+#[test]
+fn an_adaptive_window_gives_back_what_waits_behind_long_tasks() {
+    let (broker, hub) = start_with(1, Prefetch::Adaptive);
+    let port = hub.port(0).unwrap();
+    assert_eq!(broker.next().credit_total, 4, "nothing is known about the tasks");
+    broker.deliver([1], "late");
+    let first = batch(&port);
+    assert!(first[0].start() && succeed(&first[0]));
+    broker.ends(1);
+    broker.deliver(2..=101, "late");
+    let jobs = batch(&port);
+    assert!(jobs[0].start());
+    let (ends, _) = broker.ends(95);
+    let back: Vec<_> = ends.iter().map(|end| end.tag.0).collect();
+    assert_eq!(back, (7..=101).rev().collect::<Vec<_>>(), "the youngest, in an order that restores the queue's");
+    assert!(ends.iter().all(|end| end.settlement == Settlement::Requeue { front: true, crashed: false }));
 }
 
 #[test]

@@ -13,6 +13,8 @@ use crate::{Now, Verdict};
 const BEGUN_US: u64 = 1_000;
 /// A task that has run for so long gets nothing queued behind it: that goes back to the ready queue.
 const RECALL_US: u64 = 10_000;
+/// A task that has run for so long on every child makes an adaptive window give back what other workers could run.
+const LONG_US: u64 = 50_000;
 /// Longest pause between two looks at a child that has tasks it has not started.
 const SLOWEST_LOOK_US: u64 = 32_000;
 
@@ -31,6 +33,8 @@ pub(super) struct Child {
     pub(super) next_look_us: Option<u64>,
     look_step_us: u64,
     recall_wanted: bool,
+    /// It runs this task for [`LONG_US`] or more.
+    stuck_in: Option<DeliveryTag>,
 }
 
 impl Child {
@@ -60,6 +64,7 @@ impl Child {
     pub(super) fn done(&mut self, tag: DeliveryTag) -> bool {
         let Some(job) = self.jobs.remove(&tag) else { return false };
         self.work_us -= job.share_us;
+        self.stuck_in = self.stuck_in.filter(|stuck| *stuck != tag);
         if self.jobs.is_empty() {
             self.next_look_us = None;
         }
@@ -117,11 +122,38 @@ impl Engine {
                 look_again = true;
             }
         }
+        let mut pause_us = LOOK_US;
+        if !look_again && self.gives_back() {
+            if run_us >= LONG_US {
+                self.children[child].stuck_in = Some(tag);
+                self.give_back(run_us, now);
+            } else {
+                (look_again, pause_us) = (true, LONG_US - run_us);
+            }
+        }
         let state = &mut self.children[child];
         state.runs_for(tag, run_us);
         state.next_look_us = None;
         if look_again {
-            state.look_after(LOOK_US, now);
+            state.look_after(pause_us, now);
+        }
+    }
+
+    fn gives_back(&self) -> bool {
+        self.window.excess(usize::MAX, 1, None) > 0
+    }
+
+    /// If every child is stuck, the window shrinks to what tasks this long call for, and ready deliveries beyond it go
+    /// to the head of their queue, the last one first. While one child moves on, they are better off here.
+    fn give_back(&mut self, run_us: u64, now: Now) {
+        if self.children.iter().any(|child| child.up && child.stuck_in.is_none()) {
+            return;
+        }
+        self.tasks.long(run_us.saturating_mul(1000));
+        let expected = self.tasks.overall.expected_us();
+        for _ in 0..self.window.excess(self.ready.len(), self.children_up(), expected) {
+            let Some(tag) = self.ready.pop_last() else { break };
+            self.hand_back(tag, now);
         }
     }
 

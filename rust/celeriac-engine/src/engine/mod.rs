@@ -105,6 +105,12 @@ impl Engine {
         for id in ids {
             self.revoked.add(id, now);
         }
+        // What children have not started comes back, and is checked again before it goes out.
+        for child in 0..self.children.len() {
+            if !self.children[child].jobs.is_empty() {
+                self.want_recall(child);
+            }
+        }
     }
 
     /// Time has passed: what waited for it becomes ready.

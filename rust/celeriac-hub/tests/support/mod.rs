@@ -147,13 +147,17 @@ pub(crate) fn delivery(tag: u64, task: &str) -> Delivery {
 
 /// A started hub on a scripted broker. Tasks: `early`, `late`, `careful` (late, again when its child dies).
 pub(crate) fn start(children: usize) -> (Broker, Hub) {
+    start_with(children, Prefetch::Fixed(1_000))
+}
+
+pub(crate) fn start_with(children: usize, prefetch: Prefetch) -> (Broker, Hub) {
     let early = TaskPolicy::default();
     let late = TaskPolicy { acks_late: true, ..early };
     let careful = TaskPolicy { reject_on_worker_lost: true, ..late };
     let tasks = [("early", early), ("late", late), ("careful", careful)];
     let engine = EngineConfig {
         children,
-        prefetch: Prefetch::Fixed(1_000),
+        prefetch,
         tasks: tasks.map(|(name, policy)| (name.to_owned(), policy)).into(),
         ..EngineConfig::default()
     };
