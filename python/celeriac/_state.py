@@ -142,5 +142,16 @@ def _get_active_apps() -> Generator[Celery, None, None]:
     yield from list(_apps)
 
 
+def _after_fork() -> None:
+    """In a child process: tells the receivers of each app's `on_after_fork`."""
+    for app in list(_apps):
+        signal = app.__dict__.get("on_after_fork")
+        if signal is not None and signal.receivers:
+            signal.send(sender=app)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 current_app: Celery = cast("Celery", Proxy(get_current_app))
 current_task: Task[..., Any] = cast("Task[..., Any]", Proxy(get_current_task))

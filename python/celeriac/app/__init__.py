@@ -75,8 +75,9 @@ def disable_trace() -> None:
 def push_current_task(task: Any) -> None:
     """Makes `task` the running one."""
     from celeriac.app.context import Context, push_request
+    from celeriac.local import maybe_evaluate
 
-    push_request(task, Context())
+    push_request(maybe_evaluate(task), Context())
 
 
 def pop_current_task() -> Any:

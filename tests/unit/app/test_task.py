@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -463,3 +465,23 @@ def test_default_and_current_apps() -> None:
     thread.join(10)
     assert seen == ["cur"]
     assert _state.app_or_default(None) is other
+
+
+def test_a_fork_is_told_in_the_child() -> None:
+    """In a process of its own: forking the one that runs the tests would fork its threads' locks, too."""
+    program = """
+import os
+from celeriac import Celery
+app = Celery("f", broker="memory://")
+app.on_after_fork.connect(lambda sender, **kw: os.write(write, sender.main.encode()), weak=False)
+read, write = os.pipe()
+before = app.thread_oid
+child = os.fork()
+if child == 0:
+    os.write(write, b" same" if app.thread_oid == before else b" new")
+    os._exit(0)
+os.waitpid(child, 0)
+print(os.read(read, 99).decode())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "f new"
