@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+
+logger = logging.getLogger("celeriac.app.trace")
+
+PATIENCE_S = 5.0
+"""How long what was cancelled may take to end."""
 
 
 class _ThreadLoop(threading.local):
@@ -74,7 +81,9 @@ def close() -> None:
     try:
         _drain(loop, asyncio.all_tasks(loop))
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
+        executor = getattr(loop, "_default_executor", None)
+        if executor is not None:  # shutdown_default_executor() would wait for whatever its threads do
+            executor.shutdown(wait=False, cancel_futures=True)
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -84,5 +93,11 @@ def _drain(loop: asyncio.AbstractEventLoop, tasks: Any) -> None:
     pending = [task for task in tasks if not task.done()]
     for task in pending:
         task.cancel()
-    if pending:
-        loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+    if not pending:
+        return
+    done, stubborn = loop.run_until_complete(asyncio.wait(pending, timeout=PATIENCE_S))
+    for task in done:
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.warning("%r failed when it was cancelled: %r", task.get_name(), exc)
+    for task in stubborn:
+        logger.warning("%r goes on although it was cancelled; it is left behind", task.get_name())

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from celeriac import Celery, Task, signals
-from celeriac.app import trace
+from celeriac.app import _loop, trace
 from celeriac.app.context import Context, running_task
 from celeriac.exceptions import EncodeError, Ignore, Reject, TaskRevokedError, WorkerTerminate
 from tests.unit.app.jobs import Bench, FakeJob, body, raw_envelope
@@ -647,6 +647,33 @@ def test_what_a_coroutine_left_running_is_cancelled_at_the_end(bench: Bench, mem
     assert ends == []
     bench.tracer.close()
     assert ends == ["cancelled"]
+
+
+def test_what_ignores_its_cancellation_is_left_behind(
+    bench: Bench, memory_app: Celery, caplog: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(_loop, "PATIENCE_S", 0.01)
+    finish = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not finish.is_set():
+            try:
+                await asyncio.wait_for(finish.wait(), 3600)
+            except asyncio.CancelledError:
+                pass
+
+    kept: list[Any] = []
+
+    @memory_app.task
+    async def work() -> None:
+        kept.append(asyncio.get_running_loop().create_task(stubborn(), name="stubborn"))
+        await asyncio.sleep(0)
+
+    bench.run(work)
+    monkeypatch.setattr(asyncio.base_events.BaseEventLoop, "call_exception_handler", lambda *a: None)
+    bench.tracer.close()
+    assert "'stubborn' goes on although it was cancelled" in caplog.text
+    kept[0]._log_destroy_pending = False
 
 
 def test_eager_coroutines_run_where_a_loop_runs_already(memory_app: Celery) -> None:
