@@ -1,7 +1,8 @@
 //! Whole runs against the SQLite store: publish one by one and in bulk, drain with results and acks, wake-up latency.
 //!
 //! A plain program, not criterion: what matters is the rate over a long run, checkpoints and all, on a growing file.
-//! `cargo bench -p celeriac-transport` prints one line of JSON a measure. `CELERIAC_BENCH_URL` names another store.
+//! `cargo bench -p celeriac-transport` prints one line of JSON a measure. `CELERIAC_BENCH_STORE`
+//! (file, memory) and `CELERIAC_BENCH_BATCH` choose one measure, for a profiler.
 #![allow(
     missing_docs,
     clippy::print_stdout,
@@ -28,8 +29,17 @@ fn main() {
         ("file, synchronous=full", format!("sqlite:///{}/f.db?synchronous=full", folder.path().display())),
         ("memory", "memory://bench".to_owned()),
     ] {
+        if std::env::var("CELERIAC_BENCH_STORE").is_ok_and(|only| only != kind) {
+            continue;
+        }
         let broker = open::producer(&url, &Options::new(), TIMEOUT).unwrap();
         let one = publication();
+        if let Some(batch) = std::env::var("CELERIAC_BENCH_BATCH").ok().and_then(|text| text.parse().ok()) {
+            // For a profiler: one measure, long enough.
+            top_up(&*broker, 100_000);
+            rate(kind, &format!("claim, result, ack, batch {batch}"), 100_000, || drain(&url, 100_000, batch, true));
+            continue;
+        }
         let count = if kind.ends_with("full") { 2_000 } else { 20_000 };
         rate(kind, "publish one by one", count, || {
             for _ in 0..count {
@@ -75,7 +85,7 @@ fn publication() -> Publication {
 }
 
 fn top_up(broker: &dyn Producer, count: usize) {
-    let ready = broker.depths().unwrap()[0].ready;
+    let ready = broker.depths().unwrap().first().map_or(0, |depth| depth.ready);
     let missing = count.saturating_sub(usize::try_from(ready).unwrap());
     for _ in 0..missing.div_ceil(500) {
         broker.publish(&vec![publication(); 500]).unwrap();

@@ -176,6 +176,8 @@ fn configure() -> Result<(), TransportError> {
 fn set_up(sql: &mut Connection, settings: &Settings, place: &str, deadline: Instant) -> Result<(), Fault> {
     sql.busy_handler(Some(wait_for_lock))?;
     sql.set_prepared_statement_cache_capacity(128);
+    // Without it a statement whose LIMIT or range is a parameter is compiled again whenever the value changes.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     sql.pragma_update(None, "mmap_size", 0)?;
     sql.pragma_update(None, "cache_size", -8000)?;
     sql.pragma_update(None, "temp_store", "MEMORY")?;
