@@ -186,12 +186,25 @@ def test_msgpack_is_read_as_deep_as_the_library_does(depth: int) -> None:
     assert seen == depth
 
 
-def test_msgpack_nesting_is_limited() -> None:
+@pytest.mark.parametrize("depth", [250, 300, 510, 511, 512, 600, 1500])
+def test_msgpack_is_written_as_deep_as_the_library_does(depth: int) -> None:
     deep: list[Any] = []
-    for _ in range(600):
+    for _ in range(depth):
         deep = [deep]
-    with pytest.raises(EncodeError, match="recursion"):
-        msgpack_dumps(deep)
+    try:
+        expected = msgpack.packb(deep, use_bin_type=True)
+    except (ValueError, RecursionError):
+        with pytest.raises(EncodeError):
+            msgpack_dumps(deep)
+        return
+    assert msgpack_dumps(deep) == expected
+
+
+def test_circles_are_refused_by_msgpack() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    with pytest.raises(EncodeError):
+        msgpack_dumps(circle)
 
 
 class Shade(enum.IntEnum):

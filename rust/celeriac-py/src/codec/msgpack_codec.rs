@@ -1,6 +1,7 @@
 //! msgpack, with the rules of the Python library under the options that Kombu sets.
 //!
-//! Extension types are that library's classes, so values and bytes that hold them are handed to it, where installed.
+//! Extension types are that library's classes, so values and bytes that hold them are handed to it, where installed; so
+//! are deeply nested ones.
 
 use celeriac_protocol::msgpack::write::TooLong;
 use celeriac_protocol::msgpack::{MsgpackError, Reader, Token, write};
@@ -12,9 +13,8 @@ use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, 
 use super::items::items;
 use super::{as_codec_error, keys};
 
-/// The library's own limits.
-const MAX_ENCODE_DEPTH: usize = 511;
-const MAX_DECODE_DEPTH: usize = 1024;
+/// Deeper values are the library's, which knows its own limits. Bounds our use of the stack.
+const MAX_DEPTH: usize = 256;
 
 enum Stop {
     /// A value of the Python library's: let it decide.
@@ -46,7 +46,7 @@ impl From<MsgpackError> for Stop {
 pub(super) fn msgpack_dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     let py = value.py();
     let mut into = Vec::with_capacity(256);
-    match encode(value, &mut into, MAX_ENCODE_DEPTH) {
+    match encode(value, &mut into, MAX_DEPTH) {
         Ok(()) => return Ok(PyBytes::new(py, &into)),
         Err(Stop::Raised(error)) => Err(error),
         Err(Stop::Library) => library(py, "packb", value, ("use_bin_type", true)),
@@ -60,7 +60,7 @@ pub(super) fn msgpack_dumps<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'p
 #[pyo3(signature = (data, /))]
 pub(super) fn msgpack_loads<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     let mut reader = Reader::new(data);
-    let value = decode(py, &mut reader, MAX_DECODE_DEPTH).and_then(|value| {
+    let value = decode(py, &mut reader, MAX_DEPTH).and_then(|value| {
         reader.end()?;
         Ok(value)
     });
@@ -79,7 +79,9 @@ fn library<'py>(
     option: (&str, bool),
 ) -> PyResult<Bound<'py, PyAny>> {
     let Ok(module) = py.import(intern!(py, "msgpack")) else {
-        return Err(PyTypeError::new_err("msgpack extension types need the Python library msgpack"));
+        return Err(PyTypeError::new_err(
+            "extension types and nesting beyond 256 levels need the Python library msgpack",
+        ));
     };
     let options = PyDict::new(py);
     options.set_item(option.0, option.1)?;
@@ -180,7 +182,7 @@ fn map<'py>(
 }
 
 fn deeper(depth: usize) -> Result<usize, Stop> {
-    depth.checked_sub(1).ok_or_else(|| PyValueError::new_err("recursion limit exceeded").into())
+    depth.checked_sub(1).ok_or(Stop::Library)
 }
 
 fn decode<'py>(py: Python<'py>, reader: &mut Reader<'_>, depth: usize) -> Result<Bound<'py, PyAny>, Stop> {

@@ -192,7 +192,7 @@ pub(super) fn default<'py>(object: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
 
 /// `object_hook` for the standard library's decoder, and for ours.
 #[pyfunction]
-pub(super) fn object_hook<'py>(object: Bound<'py, PyDict>) -> PyResult<Bound<'py, PyAny>> {
+pub(super) fn object_hook(object: Bound<'_, PyDict>) -> PyResult<Bound<'_, PyAny>> {
     let py = object.py();
     if object.len() != 2 {
         return Ok(object.into_any());
