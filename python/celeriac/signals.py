@@ -1,4 +1,4 @@
-"""The signals: who sends them and with what is in docs/reference/signals.md and beside each name here."""
+"""The signals. `providing_args` are what receivers get besides ``signal`` and ``sender``; each group says who sends."""
 
 from __future__ import annotations
 

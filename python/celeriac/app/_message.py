@@ -72,7 +72,10 @@ def eta_and_due(countdown: Any, eta: Any, now: dt.datetime) -> tuple[str | None,
     if countdown:
         if countdown < INT_MIN:
             raise ValueError(f"countdown {countdown!r} is below {INT_MIN}")
-        moment = now + dt.timedelta(seconds=countdown)
+        try:
+            moment = now + dt.timedelta(seconds=countdown)
+        except OverflowError:
+            raise ValueError(f"countdown {countdown!r} is beyond the last date there is") from None
         return moment.isoformat(), to_ms(moment)
     if not eta:
         return None, None
@@ -99,7 +102,10 @@ def expiry(expires: Any, now: dt.datetime) -> tuple[str, float]:
     if isinstance(expires, dt.timedelta):
         expires = expires.total_seconds()
     if isinstance(expires, (int, float)) and not isinstance(expires, bool):
-        return (now + dt.timedelta(seconds=expires)).isoformat(), float(expires)
+        try:
+            return (now + dt.timedelta(seconds=expires)).isoformat(), float(expires)
+        except OverflowError:
+            raise ValueError(f"expires {expires!r} is beyond the last date there is") from None
     if isinstance(expires, str):
         moment, text = maybe_iso8601(expires), expires
     else:

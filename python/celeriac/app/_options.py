@@ -1,4 +1,4 @@
-"""The options of a call: which there are, and a misspelt one refused."""
+"""The options of a call: which there are, and a misspelt one refused. Their values: `_option_values.py`."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 from celeriac._bridge.codec import new_id
 from celeriac.app._batch import alike, publications
 from celeriac.app._eager import maybe_list
+from celeriac.app._option_values import check_task_id
 from celeriac.app.context import current_frame
 
 __all__ = ["send", "send_many"]
@@ -36,6 +37,8 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any], t
     task_id = options.get("task_id")
     if task_id is None:
         task_id = new_id()
+    else:
+        check_task_id(task_id)
     link = options.get("link")
     if link is not None:
         options["link"] = maybe_list(link)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from celeriac._bridge.codec import bounded_repr, new_id
 from celeriac._entity import Exchange, Queue, is_broadcast
 from celeriac.app._message import Outgoing, eta_and_due, expiry, origin
+from celeriac.app._option_values import check_option_values
 from celeriac.app._options import CALL_OPTIONS, PLAIN_OPTIONS, check_option_names
 from celeriac.app._publishing import Publishing, task_message
 from celeriac.app._queues import Queues
@@ -285,6 +286,7 @@ class AMQP(Publishing):
         self, out: Outgoing, defaults: _Defaults, name: str, task_id: str, options: Mapping[str, Any], task: Any
     ) -> None:
         args, kwargs = out.args, out.kwargs
+        check_option_values(options)
         if defaults.has_routes or not options.keys().isdisjoint(("queue", "exchange", "routing_key")):
             options = self.router.route(options, options.get("route_name") or name, args, kwargs, task)
             out.exchange, out.routing_key, mode, out.declare = self.destination(options, defaults.delivery_mode)

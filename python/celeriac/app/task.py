@@ -262,7 +262,7 @@ class Task(Generic[P, R]):
             link: signatures that follow on success, one or a list.
             link_error: signatures that follow on failure.
             shadow: name for logs and events.
-            **options: see docs/reference/calling.md; what is no option becomes a message property.
+            **options: see docs/guide/calling.md; what is no option becomes a message property.
 
         Raises:
             TypeError: arguments that the task does not take, or a misspelt option.

@@ -412,3 +412,36 @@ def test_a_queue_with_several_bindings(app: Any, broker: Any) -> None:
     bindings = [SimpleNamespace(exchange=exchange, routing_key=key) for key in ("a.#", "b.#")]
     app.send_task("t", queue=Queue("q", exchange, "a.#", bindings=bindings), routing_key="a.x")
     assert broker.declared == [("q", "shop", "topic", "a.#"), ("q", "shop", "topic", "b.#")]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"priority": "high"}, TypeError),
+        ({"priority": 256}, TypeError),
+        ({"priority": True}, TypeError),
+        ({"task_id": ""}, TypeError),
+        ({"task_id": 5}, TypeError),
+        ({"headers": [1]}, TypeError),
+        ({"link": "name"}, TypeError),
+        ({"link_error": [1]}, TypeError),
+        ({"expires": True}, TypeError),
+        ({"expires": 1e30}, ValueError),
+        ({"countdown": "5"}, TypeError),
+        ({"countdown": float("nan")}, TypeError),
+        ({"countdown": 1e30}, ValueError),
+        ({"eta": 5}, TypeError),
+        ({"eta": "0001-01-01T00:00:00+10:00"}, None),
+        ({"time_limit": "1"}, TypeError),
+        ({"retries": -1}, TypeError),
+        ({"queue": 5}, TypeError),
+        ({"delivery_mode": 7}, ValueError),
+    ],
+)
+def test_values_that_no_reader_could_use(add: Any, broker: Any, options: Any, error: Any) -> None:
+    if error is None:
+        add.apply_async((1,), **options)
+        return
+    with pytest.raises(error, match=next(iter(options))):
+        add.apply_async((1,), **options)
+    assert broker.published == []
