@@ -213,12 +213,13 @@ fn enter_wal(sql: &Connection, deadline: Instant) -> Result<(), Fault> {
     }
 }
 
-/// Transactions last tens of µs, so waiting starts short. SQLite's own handler sleeps in whole ms.
+/// Transactions last tens to hundreds of µs, and the gap between two of a busy worker is as short: waiting long would miss
+/// it again and again. SQLite's own handler sleeps in whole ms.
 fn wait_for_lock(tries: i32) -> bool {
     if DEADLINE.get().is_none_or(|deadline| Instant::now() >= deadline) {
         return false;
     }
-    let micros = 20_u64 << tries.clamp(0, 6);
+    let micros = 20_u64 << tries.clamp(0, 4);
     std::thread::sleep(Duration::from_micros(micros));
     true
 }
