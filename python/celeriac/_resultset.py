@@ -30,6 +30,8 @@ class ResultSet(ResultBase):
         ready_barrier: accepted for Celery's sake.
     """
 
+    __module__ = "celeriac.result"  # where pickles look for it
+
     _app: Any = None
     results: list[Any]
 
@@ -337,6 +339,8 @@ class GroupResult(ResultSet):
         results: the members.
         parent: the result that the group continues.
     """
+
+    __module__ = "celeriac.result"  # where pickles look for it
 
     id: str | None = None
 

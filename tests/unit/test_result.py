@@ -7,6 +7,8 @@ import contextvars
 import copy
 import io
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -289,3 +291,10 @@ def test_duplicate_members_get_a_value_each(app: Celery) -> None:
     app.backend.mark_as_done("b", 2)
     members = ResultSet([app.AsyncResult(each) for each in ("a", "b", "a")], app=app)
     assert members.join_native(timeout=5) == [1, 2, 1]
+
+
+def test_pickles_are_read_by_a_process_that_has_imported_nothing(app: Celery) -> None:
+    group = GroupResult("g", [EagerResult("a", 1, "SUCCESS")], app=app)
+    code = "import sys, pickle; print(repr(pickle.loads(sys.stdin.buffer.read())))"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(group), stdout=subprocess.PIPE, check=True)
+    assert done.stdout.decode().strip() == "<GroupResult: g [a]>"

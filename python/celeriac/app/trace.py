@@ -18,7 +18,9 @@ from celeriac import states
 from celeriac._bridge import codec, hub
 from celeriac.app import _links, _loop
 from celeriac.app._einfo import ExceptionInfo, safe_text
+from celeriac.app._end import End
 from celeriac.app._plan import Plan
+from celeriac.app._refusing import Refusing
 from celeriac.app.context import Context, pop_request, push_request
 from celeriac.exceptions import (
     Ignore,
@@ -26,24 +28,19 @@ from celeriac.exceptions import (
     NotRegistered,
     Reject,
     Retry,
-    TaskRevokedError,
     WorkerLostError,
     WorkerTerminate,
 )
 from celeriac.signals import (
-    task_failure,
     task_internal_error,
     task_postrun,
     task_prerun,
     task_retry,
-    task_revoked,
     task_success,
 )
 
 if TYPE_CHECKING:
-    from celeriac._bridge.codec import Message
     from celeriac._bridge.hub import Job
-    from celeriac.backends.base import Write
 
 __all__ = ["EagerOutcome", "Tracer"]
 
@@ -76,27 +73,7 @@ class EagerOutcome(NamedTuple):
         return self.einfo.traceback if self.einfo is not None else None
 
 
-class _End:
-    """How an attempt ended, and what is to be stored with it."""
-
-    __slots__ = ("decided", "detail", "einfo", "linked", "outcome", "retval", "sent_from", "state", "writes")
-
-    def __init__(self) -> None:
-        self.decided = False
-        """The end stands: a handler that fails after this cannot change it."""
-        self.linked = False
-        """Something follows on it: callbacks, errbacks, a chain, a chord."""
-        self.sent_from: int | None = None
-        """Where in the outbox the continuations of a success begin."""
-        self.state = states.SUCCESS
-        self.retval: Any = None
-        self.einfo: ExceptionInfo | None = None
-        self.outcome = hub.OUTCOME_SUCCESS
-        self.detail: str | None = None
-        self.writes: list[Write] = []
-
-
-class Tracer:
+class Tracer(Refusing):
     """Runs tasks of one app.
 
     One serves all children of a process; what a child needs for itself lives in its thread. Tasks that are declared
@@ -149,7 +126,7 @@ class Tracer:
         outbox: list[Any] = []
         request = Context.for_message(message, args, kwargs, embed, self.hostname, job, outbox)
         task_id = message.id
-        end = _End()
+        end = End()
         # Senders write all four links into every message, mostly null.
         end.linked = bool(embed) and (type(embed) is not dict or any(embed.values()))
         try:
@@ -169,9 +146,6 @@ class Tracer:
         """Ends what a child keeps from task to task: its event loop. Called by the child's own thread."""
         _loop.close()
 
-    def _payload(self, message: Message) -> tuple[Any, Any, Any]:
-        return codec.payload(message, self._accepted)
-
     # --- both --------------------------------------------------------------------------------------------------
 
     def run_eager(self, task: Any, args: Any, kwargs: Any, request: Context, *, throw: bool = False) -> EagerOutcome:
@@ -186,7 +160,7 @@ class Tracer:
         ignore = plan.ignore_result if request.ignore_result is None else request.ignore_result
         began = time.monotonic()
         task_id = request.id or ""
-        end = _End()
+        end = End()
         end.linked = True
         try:
             self._attempt(plan, request, end, task_id, args, kwargs, bool(ignore), None, throw)
@@ -200,7 +174,7 @@ class Tracer:
         self,
         plan: Plan,
         request: Context,
-        end: _End,
+        end: End,
         task_id: str,
         args: Any,
         kwargs: Any,
@@ -312,7 +286,7 @@ class Tracer:
         plan: Plan,
         request: Context,
         job: Job | None,
-        end: _End,
+        end: End,
         task_id: str,
         args: Any,
         kwargs: Any,
@@ -337,7 +311,7 @@ class Tracer:
         plan: Plan,
         request: Context,
         job: Job | None,
-        end: _End,
+        end: End,
         task_id: str,
         args: Any,
         kwargs: Any,
@@ -360,7 +334,7 @@ class Tracer:
         plan: Plan,
         request: Context,
         job: Job | None,
-        end: _End,
+        end: End,
         task_id: str,
         args: Any,
         kwargs: Any,
@@ -384,7 +358,7 @@ class Tracer:
         plan: Plan,
         request: Context,
         job: Job | None,
-        end: _End,
+        end: End,
         task_id: str,
         args: Any,
         kwargs: Any,
@@ -408,23 +382,8 @@ class Tracer:
             level, LOG_FAILURE, description, plan, request, task_id, args, kwargs, exc, None if expected else einfo
         )
 
-    @staticmethod
-    def _send_failure(
-        plan: Plan, task_id: str, args: Any, kwargs: Any, exc: BaseException, einfo: ExceptionInfo
-    ) -> None:
-        if task_failure.receivers:
-            task_failure.send(
-                sender=plan.task,
-                task_id=task_id,
-                exception=exc,
-                args=args,
-                kwargs=kwargs,
-                traceback=einfo.tb,
-                einfo=einfo,
-            )
-
     def _internal_error(
-        self, plan: Plan, request: Context, end: _End, task_id: str, exc: BaseException, job: Job | None
+        self, plan: Plan, request: Context, end: End, task_id: str, exc: BaseException, job: Job | None
     ) -> None:
         """A handler, a hook or a store failed. The task counts as failed, unless its end was decided before."""
         einfo = ExceptionInfo(exc, internal=True)
@@ -461,7 +420,7 @@ class Tracer:
         plan: Plan,
         request: Context,
         job: Job | None,
-        end: _End,
+        end: End,
         task_id: str,
         state: str,
         result: Any,
@@ -478,7 +437,7 @@ class Tracer:
         plan: Plan,
         request: Context,
         job: Job | None,
-        end: _End,
+        end: End,
         task_id: str,
         exc: BaseException,
         traceback: str | None,
@@ -509,88 +468,6 @@ class Tracer:
             job.progress([plan.backend.encode_write(task_id, state, result, request)])
         else:
             plan.backend.store_result(task_id, result, state, request=request)
-
-    # --- messages that do not run ------------------------------------------------------------------------------
-
-    def _carry_out(self, job: Job, message: Message, verdict: str) -> None:
-        """Stores the end of a message that must not run; what becomes of the message itself the hub knows."""
-        exc: BaseException
-        state = states.FAILURE
-        if verdict == "unknown":
-            exc = NotRegistered(message.task)
-        elif verdict == "crashed":
-            exc = WorkerLostError(f"Task {message.task}[{message.id}] took down {job.crashes} worker processes")
-        else:
-            exc, state = TaskRevokedError(verdict), states.REVOKED
-        outbox: list[Any] = []
-        end = _End()
-        try:
-            request = self._request_of(message, job, outbox)
-            task = self.app.tasks.get(message.task)
-            if task is not None:
-                plan = self._plans.get(message.task) or Plan(self.app, task)
-                ignored = plan.ignore_result if message.ignore_result is None else message.ignore_result
-            else:
-                plan, ignored = None, bool(message.ignore_result)
-            if state == states.REVOKED:
-                if not ignored:
-                    self._record(plan, request, end, message.id, state, exc)
-                if task is not None and task_revoked.receivers:
-                    task_revoked.send(
-                        sender=task, request=request, terminated=False, signum=None, expired=verdict == "expired"
-                    )
-                logger.info("Task %s[%s] %s", message.task, message.id, verdict)
-            else:
-                if not ignored or (plan is not None and plan.store_errors):
-                    self._record(plan, request, end, message.id, state, exc)
-                if plan is not None:
-                    self._send_failure(plan, message.id, request.args, request.kwargs, exc, ExceptionInfo(exc))
-                logger.error("Task %s[%s] does not run: %s", message.task, message.id, safe_text(exc))
-        except Exception:
-            logger.exception("Task %s[%s]: its end (%s) could not be recorded", message.task, message.id, verdict)
-        job.finish(hub.OUTCOME_IGNORE, end.writes, outbox, safe_text(exc))
-
-    def _record(
-        self, plan: Plan | None, request: Context, end: _End, task_id: str, state: str, exc: BaseException
-    ) -> None:
-        backend: Any = plan.backend if plan is not None else self.app.backend
-        via_hub = plan.via_hub if plan is not None else getattr(backend, "hub_url", None) is not None
-        if via_hub:
-            end.writes.append(backend.encode_write(task_id, state, exc, request))
-        else:
-            backend.store_result(task_id, exc, state, request=request)
-
-    def _request_of(self, message: Message, job: Job, outbox: list[Any]) -> Context:
-        """The request of a message whose body may be unreadable."""
-        try:
-            args, kwargs, embed = self._payload(message)
-        except Exception:
-            args, kwargs, embed = None, None, None
-        return Context.for_message(message, args, kwargs, embed, self.hostname, job, outbox)
-
-    def _undecodable(self, job: Job, message: Message, plan: Plan, exc: Exception) -> None:
-        """The body cannot be read: its caller gets a failure, its bytes go to the dead-letter store."""
-        detail = f"{type(exc).__name__}: {exc}"
-        end = _End()
-        try:
-            request = Context.for_message(message, None, None, None, self.hostname, job, [])
-            ignored = plan.ignore_result if message.ignore_result is None else message.ignore_result
-            if not ignored or plan.store_errors:
-                self._record(plan, request, end, message.id, states.FAILURE, exc)
-        except Exception:
-            logger.exception("Task %s[%s]: its failure could not be recorded", plan.name, message.id)
-        logger.error("Can't decode message body of task %s[%s]: %s", plan.name, message.id, detail)
-        job.finish(hub.OUTCOME_UNDECODABLE, end.writes, [], detail)
-
-    def _unusable(self, job: Job, message: Message, exc: Exception) -> None:
-        logger.critical("Task %s cannot be run: %s", message.task, safe_text(exc), exc_info=exc)
-        end = _End()
-        try:
-            request = Context.for_message(message, None, None, None, self.hostname, job, [])
-            self._record(None, request, end, message.id, states.FAILURE, exc)
-        except Exception:
-            logger.exception("Task %s[%s]: its failure could not be recorded", message.task, message.id)
-        job.finish(hub.OUTCOME_FAILURE, end.writes, [], safe_text(exc))
 
     # --- log ---------------------------------------------------------------------------------------------------
 
@@ -639,7 +516,7 @@ class Tracer:
         logger.log(level, text_format, context, exc_info=exc_info, extra={"data": context})
 
 
-def _unsend(request: Context, end: _End) -> None:
+def _unsend(request: Context, end: End) -> None:
     """Takes back the continuations of a success that turned into a failure: they have not left yet."""
     if end.sent_from is not None and request._outbox is not None:
         del request._outbox[end.sent_from :]

@@ -554,6 +554,20 @@ def test_crashed_tasks_name_the_lost_worker(bench: Bench, memory_app: Celery) ->
     assert "took down 3 worker processes" in job.meta["result"]["exc_message"][0]
 
 
+def test_a_task_that_cannot_run_fails_its_chain_and_calls_its_errbacks(bench: Bench, memory_app: Celery) -> None:
+    @memory_app.task
+    def killer() -> None: ...
+
+    @memory_app.task
+    def sent(task_id: str) -> None: ...
+
+    options = {"chain": [killer.si().set(task_id="second")], "link_error": [sent.signature()]}
+    job = bench.run(killer, options=options, job={"verdict": "crashed", "crashes": 3})
+    assert [(meta["task_id"], meta["status"]) for meta in job.metas] == [("the-id", "FAILURE"), ("second", "FAILURE")]
+    (publication,) = job.published
+    assert FakeJob(publication[4]).message.task == sent.name
+
+
 def test_a_task_that_is_not_registered_is_recorded_without_a_verdict(bench: Bench) -> None:
     job = bench.execute(FakeJob(raw_envelope("unit.absent", body([], {}))))
     assert job.meta["result"]["exc_type"] == "NotRegistered"
