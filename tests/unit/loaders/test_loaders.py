@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from celeriac.loaders.default import Loader
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder that is first on the path; modules imported from it are forgotten."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
-    yield tmp_path  # type: ignore[misc]  # a generator fixture
+    yield tmp_path
     for name in set(sys.modules) - before:
         del sys.modules[name]
 
