@@ -68,7 +68,7 @@ class EagerResult(AsyncResult[R]):
             return cast("R", self._result)
         return cast("R", None)
 
-    wait = get  # type: ignore[assignment]
+    wait = get
 
     async def _wait(self) -> R:
         return self.get(disable_sync_subtasks=False)
