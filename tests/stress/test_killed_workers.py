@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,7 @@ def drained(app: Celery, timeout: float) -> None:
     wait_until(lambda: raw.waiting(app) == 0, timeout=timeout, what="empty queue", every=0.05)
 
 
-def herd(broker: str, folder: Path, *, cycles: int, life: float, seed: int, conf: dict[str, object]) -> Process:
+def herd(broker: str, folder: Path, *, cycles: int, life: float, seed: int, conf: Mapping[str, object]) -> Process:
     argv = [sys.executable, "-m", "tests.support.herd", str(cycles), str(seed), str(life)]
     return Process(argv, folder=folder, env=environment(broker, broker, {"T_CONF": json.dumps(conf)}), name="herd")
 
