@@ -68,7 +68,9 @@ class EagerResult(AsyncResult[R]):
             return cast("R", self._result)
         return cast("R", None)
 
-    wait = get
+    def wait(self, *args: Any, **kwargs: Any) -> R:
+        """`get`."""
+        return self.get(*args, **kwargs)
 
     async def _wait(self) -> R:
         return self.get(disable_sync_subtasks=False)
