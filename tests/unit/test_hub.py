@@ -404,16 +404,22 @@ def test_signals_get_through_while_the_main_thread_waits(make_node: Callable[...
 def test_a_forked_child_is_refused(make_node: Callable[..., Node]) -> None:
     node = make_node()
     port = node.hub.port(0)
+    node.send(envelope("a"))
+    [job] = take(port)
+    assert job.start()
     pid = os.fork()
     if pid == 0:
         code = 1
         try:
             port.next_batch(0)
         except ForkedProcessError:
+            del port, job, node  # neither hangs nor tells the parent's hub
             code = 0
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    job.finish(OUTCOME_SUCCESS, [], [])
+    node.settled("acked", 1)
 
 
 @pytest.mark.parametrize(

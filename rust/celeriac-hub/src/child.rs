@@ -4,6 +4,7 @@
 //! ends, when the next one is asked for, and when the oldest outcome is a millisecond old at the start or end of
 //! a job. The hub also empties the outbox of a child that is stuck in a long job.
 
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     oldest_us: AtomicU64,
     pub(crate) has_port: AtomicBool,
     pub(crate) waker: Arc<Waker>,
+    /// A forked copy has no hub, and its locks may be held for ever by threads that it has not.
+    pid: u32,
 }
 
 impl Shared {
@@ -65,7 +68,12 @@ impl Shared {
             oldest_us: AtomicU64::new(NEVER),
             has_port: AtomicBool::new(false),
             waker,
+            pid: process::id(),
         }
+    }
+
+    fn is_forked(&self) -> bool {
+        process::id() != self.pid
     }
 
     fn outbox(&self) -> MutexGuard<'_, Vec<Told>> {
@@ -130,12 +138,13 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Port {
     shared: Arc<Shared>,
-    batches: Receiver<Vec<Ticket>>,
+    /// Always there; taken out only to forget it.
+    batches: Option<Receiver<Vec<Ticket>>>,
 }
 
 impl Port {
     pub(crate) fn new(shared: Arc<Shared>, batches: Receiver<Vec<Ticket>>) -> Self {
-        Self { shared, batches }
+        Self { shared, batches: Some(batches) }
     }
 
     /// Shows the hub what was finished.
@@ -147,7 +156,8 @@ impl Port {
     #[must_use]
     pub fn try_next(&self) -> Next {
         self.shared.flush();
-        match self.batches.try_recv() {
+        let Some(batches) = &self.batches else { return Next::End };
+        match batches.try_recv() {
             Ok(tickets) => self.jobs(tickets),
             Err(TryRecvError::Empty) => Next::Nothing,
             Err(TryRecvError::Disconnected) => Next::End,
@@ -158,7 +168,8 @@ impl Port {
     #[must_use]
     pub fn wait_next(&self, timeout: Duration) -> Next {
         self.shared.flush();
-        match self.batches.recv_timeout(timeout) {
+        let Some(batches) = &self.batches else { return Next::End };
+        match batches.recv_timeout(timeout) {
             Ok(tickets) => self.jobs(tickets),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::End,
@@ -183,6 +194,10 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
+        if self.shared.is_forked() {
+            std::mem::forget(self.batches.take());
+            return;
+        }
         self.shared.has_port.store(false, Ordering::Release);
         drop(self.shared.waker.inbox.send(Input::PortDown(self.shared.child)));
     }
@@ -256,7 +271,7 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if *self.ended.get_mut() {
+        if *self.ended.get_mut() || self.shared.is_forked() {
             return;
         }
         let started = *self.started_ns.get_mut() > 0;

@@ -45,7 +45,7 @@ pub enum Event {
         /// Tags whose end was refused.
         lost: Vec<DeliveryTag>,
     },
-    /// Nothing of the cycle was done; submit it again when the transport is up. `retry` is false if it never can be.
+    /// Nothing of the cycle was done. Submit it again if the error [is transient](TransportError::is_transient).
     Failed {
         /// The cycle, whole.
         cycle: Cycle,
