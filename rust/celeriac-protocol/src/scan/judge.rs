@@ -1,222 +1,16 @@
-//! One pass over an envelope: finds the parts that the worker's main process decides by, checks the grammar of the rest.
-//!
-//! Tolerant where a Celery worker is tolerant, and where one would crash or lose the message there is a clear
-//! [`Malformed`] instead. A duplicate key counts with its last value, as for every JSON reader in Python.
+//! Judges the members of an envelope and makes its [`Head`]; every refusal is here.
 
-use crate::json::{JsonError, Lexer, Number, Problem, Str, unescape};
+use super::value::{Value, value};
+use super::walk::{Envelope, Fields, field, members, object};
+use super::{decode_body, malformed, resolve};
+use crate::json::{Lexer, Str, unescape};
 use crate::message::{BodyEncoding, Head, Malformed, Span, Text};
-use crate::{base64, compression, dates};
+use crate::{compression, dates};
 
 /// Longest protocol 1 body that a scan decompresses, in bytes.
 const MAX_PROTOCOL_1_BYTES: usize = 16 << 20;
 
-/// A member of an object, taken but not yet judged.
-#[derive(Debug, Clone, Copy, Default)]
-enum Value<'a> {
-    #[default]
-    Missing,
-    Null,
-    Bool(bool),
-    Number(f64, usize),
-    /// Content and where it starts.
-    Str(Str<'a>, usize),
-    /// An object or array: its first byte and one past its last.
-    Container(usize, usize),
-}
-
-impl Value<'_> {
-    fn at(&self) -> usize {
-        match self {
-            Self::Number(_, at) | Self::Str(_, at) | Self::Container(at, _) => *at,
-            Self::Missing | Self::Null | Self::Bool(_) => 0,
-        }
-    }
-}
-
-/// The members of headers, or of a protocol 1 body, that matter here.
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    task: Value<'a>,
-    id: Value<'a>,
-    eta: Value<'a>,
-    expires: Value<'a>,
-    retries: Value<'a>,
-    timelimit: Value<'a>,
-    ignore_result: Value<'a>,
-    group: Value<'a>,
-    taskset: Value<'a>,
-    parent_id: Value<'a>,
-    compression: Value<'a>,
-    redelivered: Value<'a>,
-}
-
-/// The members of properties that matter here.
-#[derive(Debug, Default)]
-struct Properties<'a> {
-    priority: Value<'a>,
-    body_encoding: Value<'a>,
-    redelivered: Value<'a>,
-}
-
-/// The members of the envelope.
-#[derive(Debug, Default)]
-struct Envelope<'a> {
-    body: Value<'a>,
-    content_type: Value<'a>,
-    content_encoding: Value<'a>,
-    headers: Value<'a>,
-    fields: Fields<'a>,
-    properties_at: Value<'a>,
-    properties: Properties<'a>,
-}
-
-/// Scans an envelope.
-pub(crate) fn scan(raw: &[u8]) -> Result<Head, Malformed> {
-    if u32::try_from(raw.len()).is_err() {
-        return Err(malformed("a message is shorter than 4 GiB", 0));
-    }
-    let text = std::str::from_utf8(raw).map_err(|error| malformed("a message is UTF-8 text", error.valid_up_to()))?;
-    let envelope = envelope(text).map_err(|error| malformed(&format!("not JSON: {}", error.problem), error.at))?;
-    finish(text, &envelope)
-}
-
-fn envelope(text: &str) -> Result<Envelope<'_>, JsonError> {
-    let mut lexer = Lexer::new(text);
-    let mut found = Envelope::default();
-    if lexer.peek() != Some(b'{') {
-        return Err(lexer.error(Problem::Expected("an object")));
-    }
-    object(&mut lexer, |key, lexer| {
-        match key {
-            "body" => found.body = value(lexer)?,
-            "content-type" => found.content_type = value(lexer)?,
-            "content-encoding" => found.content_encoding = value(lexer)?,
-            "headers" => {
-                found.fields = Fields::default();
-                found.headers = members(lexer, |key, lexer| field(&mut found.fields, key, lexer))?;
-            }
-            "properties" => {
-                found.properties = Properties::default();
-                found.properties_at = members(lexer, |key, lexer| property(&mut found.properties, key, lexer))?;
-            }
-            _ => lexer.skip_value()?,
-        }
-        Ok(())
-    })?;
-    lexer.end()?;
-    Ok(found)
-}
-
-fn field<'a>(fields: &mut Fields<'a>, key: &str, lexer: &mut Lexer<'a>) -> Result<(), JsonError> {
-    let place = match key {
-        "task" => &mut fields.task,
-        "id" => &mut fields.id,
-        "eta" => &mut fields.eta,
-        "expires" => &mut fields.expires,
-        "retries" => &mut fields.retries,
-        "timelimit" => &mut fields.timelimit,
-        "ignore_result" => &mut fields.ignore_result,
-        "group" => &mut fields.group,
-        "taskset" => &mut fields.taskset,
-        "parent_id" => &mut fields.parent_id,
-        "compression" => &mut fields.compression,
-        "redelivered" => &mut fields.redelivered,
-        _ => return lexer.skip_value(),
-    };
-    *place = value(lexer)?;
-    Ok(())
-}
-
-fn property<'a>(properties: &mut Properties<'a>, key: &str, lexer: &mut Lexer<'a>) -> Result<(), JsonError> {
-    match key {
-        "priority" => properties.priority = value(lexer)?,
-        "body_encoding" => properties.body_encoding = value(lexer)?,
-        "delivery_info" => {
-            properties.redelivered = Value::Missing;
-            members(lexer, |key, lexer| {
-                if key == "redelivered" {
-                    properties.redelivered = value(lexer)?;
-                    return Ok(());
-                }
-                lexer.skip_value()
-            })?;
-        }
-        _ => lexer.skip_value()?,
-    }
-    Ok(())
-}
-
-/// Takes an object, calling `member` at each value; takes and reports anything else as it is.
-fn members<'a>(
-    lexer: &mut Lexer<'a>,
-    member: impl FnMut(&str, &mut Lexer<'a>) -> Result<(), JsonError>,
-) -> Result<Value<'a>, JsonError> {
-    if lexer.peek() != Some(b'{') {
-        return value(lexer);
-    }
-    let start = lexer.at();
-    object(lexer, member)?;
-    Ok(Value::Container(start, lexer.at()))
-}
-
-/// Takes the object that starts here.
-fn object<'a>(
-    lexer: &mut Lexer<'a>,
-    mut member: impl FnMut(&str, &mut Lexer<'a>) -> Result<(), JsonError>,
-) -> Result<(), JsonError> {
-    lexer.advance();
-    if lexer.take(b'}') {
-        return Ok(());
-    }
-    loop {
-        let key = lexer.string()?;
-        lexer.expect(b':', "':'")?;
-        match key {
-            Str::Plain(key) => member(key, lexer)?,
-            Str::Escaped(content) => {
-                let mut key = String::new();
-                // A key of half characters is none of ours.
-                let known = unescape(content, &mut key).is_ok();
-                member(if known { &key } else { "" }, lexer)?;
-            }
-        }
-        if !lexer.take(b',') {
-            return lexer.expect(b'}', "',' or '}'");
-        }
-    }
-}
-
-#[inline]
-fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Value<'a>, JsonError> {
-    let next = lexer.peek();
-    let at = lexer.at();
-    Ok(match next {
-        Some(b'"') => Value::Str(lexer.string()?, at + 1),
-        Some(b'n') => lexer.literal(b"null").map(|()| Value::Null)?,
-        Some(b't') => lexer.literal(b"true").map(|()| Value::Bool(true))?,
-        Some(b'f') => lexer.literal(b"false").map(|()| Value::Bool(false))?,
-        Some(b'-' | b'0'..=b'9') => Value::Number(number(lexer)?, at),
-        Some(b'{' | b'[') => {
-            lexer.skip_value()?;
-            Value::Container(at, lexer.at())
-        }
-        _ => {
-            lexer.skip_value()?;
-            Value::Number(f64::NAN, at)
-        }
-    })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts and seconds: far from the loss, and clamped by the users")]
-fn number(lexer: &mut Lexer<'_>) -> Result<f64, JsonError> {
-    Ok(match lexer.number()? {
-        Number::Int(value) => value as f64,
-        Number::Big(digits) => digits.parse().unwrap_or(f64::NAN),
-        Number::Float(value) => value,
-    })
-}
-
-fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malformed> {
+pub(super) fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malformed> {
     let Value::Str(body, body_at) = envelope.body else {
         return Err(malformed("member 'body' must be text", envelope.body.at()));
     };
@@ -409,7 +203,7 @@ fn limits(value: Value<'_>, text: &str) -> Result<(Option<f64>, Option<f64>), Ma
         return Err(wrong());
     }
     let mut limit = |after: u8| {
-        let limit = match self::value(&mut lexer).ok()? {
+        let limit = match super::value::value(&mut lexer).ok()? {
             Value::Null => None,
             // 0 means none in Celery, and no clock can wait for ever or backwards.
             Value::Number(seconds, _) => Some(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0),
@@ -452,33 +246,6 @@ fn object_span(value: Value<'_>, text: &str) -> Span {
         Value::Container(start, end) if text[start..].starts_with('{') => Span { start: short(start), end: short(end) },
         _ => Span::default(),
     }
-}
-
-/// The body's bytes, still compressed and serialised. `envelope` is the text that `head` was scanned from.
-pub(crate) fn decode_body(head: &Head, envelope: &str) -> Result<Vec<u8>, String> {
-    let text = &envelope[head.body.start as usize..head.body.end as usize];
-    let mut unescaped = String::new();
-    let text = if head.body_escaped {
-        unescape(text, &mut unescaped).map_err(|error| format!("body: {}", error.problem))?;
-        unescaped.as_str()
-    } else {
-        text
-    };
-    match head.body_encoding {
-        BodyEncoding::Utf8 => Ok(text.as_bytes().to_vec()),
-        BodyEncoding::Base64 => base64::decode(text.as_bytes()).ok_or_else(|| "body is not base64".to_owned()),
-    }
-}
-
-fn resolve<'a>(text: &'a Text, envelope: &'a str) -> &'a str {
-    match text {
-        Text::Span(span) => &envelope[span.start as usize..span.end as usize],
-        Text::Owned(owned) => owned,
-    }
-}
-
-fn malformed(reason: &str, at: usize) -> Malformed {
-    Malformed { reason: reason.to_owned(), at }
 }
 
 /// Offsets fit: `scan` refuses longer texts at its door.
