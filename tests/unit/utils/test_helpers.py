@@ -210,8 +210,8 @@ def test_raising_with_context() -> None:
 
 def test_abstract_classes(app: Any) -> None:
     task = app.task(name="t")(lambda: None)
-    assert isinstance(task, abstract.CallableTask)
     assert isinstance(task.s(), abstract.CallableSignature)
+    assert isinstance(task, abstract.CallableTask)
     assert not isinstance(3, abstract.CallableTask)
 
 
