@@ -62,7 +62,7 @@ def bounded_repr(value: object, max_chars: int = 1024, max_levels: int = 3) -> s
     """The text for `argsrepr`, `kwargsrepr` and logs; as `celery.utils.saferepr` within its documented rules."""
 
 def new_id() -> str:
-    """A random UUID4 text."""
+    """A UUID text of version 7: 48 bits of wall clock in ms, then 74 random bits."""
 
 def encode_envelope(
     headers: Mapping[str, object],

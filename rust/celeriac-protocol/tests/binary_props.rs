@@ -125,12 +125,15 @@ fn a_length_that_cannot_be_true_is_refused_at_once() {
 }
 
 #[test]
-fn ids_are_random_uuids_of_version_4() {
-    let ids: std::collections::HashSet<String> = (0..1000).map(|_| uuid::uuid4().unwrap()).collect();
+fn ids_are_uuids_of_version_7_that_sort_by_time() {
+    let made: Vec<String> = (0..1000).map(|ms| uuid::uuid7(1_795_000_000_000 + ms).unwrap()).collect();
+    assert!(made.is_sorted());
+    let ids: std::collections::HashSet<String> = (0..1000).map(|_| uuid::uuid7(1_795_000_000_000).unwrap()).collect();
     assert_eq!(ids.len(), 1000);
+    assert!(ids.iter().all(|id| id.starts_with("01a1ee56-5e00-")), "48 bits of time come first");
     for id in &ids {
         let bytes = id.as_bytes();
-        assert_eq!((id.len(), bytes[14]), (36, b'4'), "{id}");
+        assert_eq!((id.len(), bytes[14]), (36, b'7'), "{id}");
         assert!(matches!(bytes[19], b'8' | b'9' | b'a' | b'b'), "{id}");
         assert!(id.chars().enumerate().all(|(at, c)| if matches!(at, 8 | 13 | 18 | 23) {
             c == '-'

@@ -38,7 +38,7 @@ fn parts(c: &mut Criterion) {
     let message = Message::scan(Bytes::from_static(PLAIN.as_bytes()));
     group.bench_function("body", |b| b.iter(|| black_box(&message).body()));
     group.bench_function("date", |b| b.iter(|| dates::parse(black_box("2030-01-02T03:04:05.678900+00:00"))));
-    group.bench_function("uuid4", |b| b.iter(uuid::uuid4));
+    group.bench_function("uuid7", |b| b.iter(|| uuid::uuid7(black_box(1_795_000_000_000))));
     let mut buffer = Vec::with_capacity(4096);
     group.bench_function("write/string", |b| {
         b.iter(|| {

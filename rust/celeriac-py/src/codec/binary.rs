@@ -1,7 +1,9 @@
 //! Compression and ids.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use celeriac_protocol::compression::{self, CompressionError};
-use celeriac_protocol::uuid::uuid4;
+use celeriac_protocol::uuid::uuid7;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -43,8 +45,10 @@ fn failed(py: Python<'_>, error: &CompressionError, class: &str) -> PyErr {
     }
 }
 
-/// A random UUID4 text.
+/// A UUID text of version 7: it begins with the time.
 #[pyfunction]
 pub(super) fn new_id() -> PyResult<String> {
-    uuid4().map_err(|error| PyOSError::new_err(format!("no randomness for an id: {error}")))
+    // A clock before 1970 costs the order of ids, not their uniqueness.
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    uuid7(u64::try_from(wall.as_millis()).unwrap_or(0)).map_err(|error| PyOSError::new_err(format!("no randomness for an id: {error}")))
 }
