@@ -50,5 +50,6 @@ fn failed(py: Python<'_>, error: &CompressionError, class: &str) -> PyErr {
 pub(super) fn new_id() -> PyResult<String> {
     // A clock before 1970 costs the order of ids, not their uniqueness.
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    uuid7(u64::try_from(wall.as_millis()).unwrap_or(0)).map_err(|error| PyOSError::new_err(format!("no randomness for an id: {error}")))
+    uuid7(u64::try_from(wall.as_millis()).unwrap_or(0))
+        .map_err(|error| PyOSError::new_err(format!("no randomness for an id: {error}")))
 }
