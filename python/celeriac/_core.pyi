@@ -64,6 +64,9 @@ def bounded_repr(value: object, max_chars: int = 1024, max_levels: int = 3) -> s
 def new_id() -> str:
     """A UUID text of version 7: 48 bits of wall clock in ms, then 74 random bits."""
 
+def new_ids(count: int) -> list[str]:
+    """`count` ids as `new_id` makes them, for a fraction of what as many calls cost."""
+
 def encode_envelope(
     headers: Mapping[str, object],
     properties: Mapping[str, object],

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from celeriac import _core
 from celeriac._bridge._compression import compress, decompress, register_compression
-from celeriac._core import Message, bounded_repr, encode_envelope, new_id
+from celeriac._core import Message, bounded_repr, encode_envelope, new_id, new_ids
 from celeriac.exceptions import (
     ContentDisallowed,
     DecodeError,
@@ -39,6 +39,7 @@ __all__ = [
     "json_loads",
     "loads",
     "new_id",
+    "new_ids",
     "payload",
     "register",
     "register_compression",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
-from celeriac._bridge.codec import bounded_repr, compress, dumps, encode_envelope, new_id
+from celeriac._bridge.codec import bounded_repr, compress, dumps, encode_envelope, new_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +45,7 @@ def publications(
     exchange, routing_key, due_ms = model.exchange, model.routing_key, model.due_ms
     priority = properties.get("priority") or 0
     made = []
-    for task_id, (args, kwargs) in zip(ids, calls):  # noqa: B905 - Python 3.10 pays for `strict`
+    for task_id, tag, (args, kwargs) in zip(ids, new_ids(len(ids)), calls):  # noqa: B905 - 3.10 pays for it
         # The dicts are the model's: what is encoded is gone before they change again.
         headers["id"] = properties["correlation_id"] = task_id
         if own_root:
@@ -54,7 +54,7 @@ def publications(
             headers["argsrepr"] = bounded_repr(args, args_chars)
         if own_kwargs:
             headers["kwargsrepr"] = bounded_repr(kwargs, kwargs_chars) if kwargs else "{}"
-        properties["delivery_tag"] = new_id()
+        properties["delivery_tag"] = tag
         content_type, content_encoding, data = dumps((args, kwargs, embed), serializer)
         if compression:
             data, headers["compression"] = compress(data, compression)

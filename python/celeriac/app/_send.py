@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac._bridge.codec import new_id
+from celeriac._bridge.codec import new_id, new_ids
 from celeriac.app._batch import alike, publications
 from celeriac.app._eager import maybe_list
 from celeriac.app._option_values import check_task_id
@@ -77,7 +77,7 @@ def send_many(app: Any, task: Any, calls: list[Any], options: dict[str, Any], ch
     if check is not None:
         for args, kwargs in calls:
             check(*args, **kwargs)
-    ids = [new_id() for _ in calls]
+    ids = new_ids(len(calls))
     if calls and alike(amqp, options):
         batch, declare = publications(amqp, name, ids, calls, options, task)
         messages = None

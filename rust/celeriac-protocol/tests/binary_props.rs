@@ -131,6 +131,11 @@ fn ids_are_uuids_of_version_7_that_sort_by_time() {
     let ids: std::collections::HashSet<String> = (0..1000).map(|_| uuid::uuid7(1_795_000_000_000).unwrap()).collect();
     assert_eq!(ids.len(), 1000);
     assert!(ids.iter().all(|id| id.starts_with("01a1ee56-5e00-")), "48 bits of time come first");
+    for count in [0, 1, 1024, 2500] {
+        let many = uuid::uuid7s(1_795_000_000_000, count).unwrap();
+        let distinct: std::collections::HashSet<_> = many.iter().filter(|id| id.len() == 36).collect();
+        assert_eq!((many.len(), distinct.len()), (count, count));
+    }
     for id in &ids {
         let bytes = id.as_bytes();
         assert_eq!((id.len(), bytes[14]), (36, b'7'), "{id}");

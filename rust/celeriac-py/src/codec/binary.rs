@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use celeriac_protocol::compression::{self, CompressionError};
-use celeriac_protocol::uuid::uuid7;
+use celeriac_protocol::uuid::{uuid7, uuid7s};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -48,8 +48,21 @@ fn failed(py: Python<'_>, error: &CompressionError, class: &str) -> PyErr {
 /// A UUID text of version 7: it begins with the time.
 #[pyfunction]
 pub(super) fn new_id() -> PyResult<String> {
+    uuid7(wall_ms()).map_err(no_randomness)
+}
+
+/// `count` ids as `new_id` makes them, with one call of the operating system.
+#[pyfunction]
+pub(super) fn new_ids(count: usize) -> PyResult<Vec<String>> {
+    uuid7s(wall_ms(), count).map_err(no_randomness)
+}
+
+fn wall_ms() -> u64 {
     // A clock before 1970 costs the order of ids, not their uniqueness.
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    uuid7(u64::try_from(wall.as_millis()).unwrap_or(0))
-        .map_err(|error| PyOSError::new_err(format!("no randomness for an id: {error}")))
+    u64::try_from(wall.as_millis()).unwrap_or(0)
+}
+
+fn no_randomness(error: impl std::fmt::Display) -> PyErr {
+    PyOSError::new_err(format!("no randomness for an id: {error}"))
 }
