@@ -104,6 +104,17 @@ class TestFace:
         said(worker, "WARNING/MainProcess] to the world")
         said(worker, "WARNING/MainProcess] in trouble")
 
+    @pytest.mark.parametrize("pool", POOLS)
+    def test_the_log_tells_of_each_task_in_order(self, start_worker: Start, app: Celery, pool: str) -> None:
+        worker = start_worker(args=["-P", pool, "-c", "2" if pool == "threads" else "1"])
+        sent = [app.send_task("t.add", args=(1, number)) for number in range(20)]
+        assert [result.get(timeout=10) for result in sent] == list(range(1, 21))
+        worker.stop()
+        text = worker.output()
+        for result in sent:
+            assert text.count(f"t.add[{result.id}]") == 2, text
+            assert text.index(f"[{result.id}] received") < text.index(f"[{result.id}] succeeded")
+
 
 class TestSelection:
     def test_queues_are_excluded_and_modules_included(

@@ -70,7 +70,8 @@ class Refusing:
                     _links.call_errbacks(self.app, request, exc, None)
                 if plan is not None:
                     self._send_failure(plan, message.id, request.args, request.kwargs, exc, ExceptionInfo(exc))
-                logger.error("Task %s[%s] does not run: %s", message.task, message.id, safe_text(exc))
+                if job.verdict != "unknown":  # the worker has said so, with what to do
+                    logger.error("Task %s[%s] does not run: %s", message.task, message.id, safe_text(exc))
         except Exception:
             logger.exception("Task %s[%s]: its end (%s) could not be recorded", message.task, message.id, verdict)
         job.finish(hub.OUTCOME_IGNORE, end.writes, outbox, safe_text(exc))

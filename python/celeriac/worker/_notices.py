@@ -6,15 +6,13 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
-from celeriac.worker import state
-from celeriac.worker.request import Request
+from celeriac.worker import _reception
 
 if TYPE_CHECKING:
     from celeriac._bridge.codec import Message
     from celeriac.worker.worker import WorkController
 
 logger = logging.getLogger("celeriac.worker")
-received_logger = logging.getLogger("celeriac.worker.strategy")
 connection_logger = logging.getLogger("celeriac.worker.consumer")
 
 _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "error": 40, "critical": 50}
@@ -23,7 +21,7 @@ _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "erro
 def wanted() -> list[str]:
     """Kinds of notices worth a crossing. `received` costs one for each task, so only if somebody listens."""
     kinds = ["log", "up", "down", "unknown", "dead", "ready", "stopped"]
-    if received_logger.isEnabledFor(logging.INFO) or signals.task_received.has_listeners(None):
+    if _reception.wanted():
         kinds.append("received")
     return kinds
 
@@ -33,6 +31,7 @@ class Notices:
 
     def __init__(self, worker: WorkController) -> None:
         self.worker = worker
+        self.reception = _reception.Reception(worker)
         self.was_up = False
 
     def handle(self, notices: list[tuple[str, Any]]) -> None:
@@ -66,19 +65,16 @@ class Notices:
         self.worker.stop(exitcode=1)
 
     def on_received(self, message: Message) -> None:
-        received_logger.info("Task %s[%s] received", message.task, message.id)
-        state.total_count[message.task] += 1
-        if signals.task_received.has_listeners(self.worker.consumer):
-            request = Request(message, self.worker.app, hostname=self.worker.hostname)
-            signals.task_received.send(sender=self.worker.consumer, request=request)
+        self.reception.noticed(message)
 
     def on_unknown(self, message: Message) -> None:
         from celeriac.exceptions import NotRegistered
 
         connection_logger.error(
-            "Received a message for the task %r, which this worker does not have. Is its module imported "
-            "(`include`, `imports`, -I)? The message is in the dead-letter store: celeriac dead list",
+            "Received the task %s[%s], which this worker does not have. Is its module imported (`include`, "
+            "`imports`, -I)? The message is in the dead-letter store: celeriac dead list",
             message.task,
+            message.id,
         )
         signals.task_unknown.send(
             sender=self.worker.consumer,

@@ -213,9 +213,11 @@ class WorkController(Stoppable):
         self.concurrency = pool.limit
         if self.purge:
             self._purge()
-        hub = Hub(_hub_config.build(self, children=pool.limit, notify=wanted()))
+        notify = wanted()
+        hub = Hub(_hub_config.build(self, children=pool.limit, notify=notify))
         tracer = Tracer(self.app, hostname=self.hostname)
-        pool.connect([hub.port(child) for child in range(pool.limit)], tracer.execute, tracer.close)
+        execute = self.notices.reception.before(tracer.execute) if "received" in notify else tracer.execute
+        pool.connect([hub.port(child) for child in range(pool.limit)], execute, tracer.close)
         hub.start()
         pool.start()
         self.pool, self.hub = pool, hub

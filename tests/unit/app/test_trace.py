@@ -532,6 +532,14 @@ def test_verdicts_are_recorded(bench: Bench, verdict: str, state: str, kind: str
     assert job.meta["result"] == {"exc_type": kind, "exc_message": message, "exc_module": "celery.exceptions"}
 
 
+@pytest.mark.parametrize(("verdict", "lines"), [("unknown", 0), ("crashed", 1)])
+def test_an_unknown_task_is_logged_by_the_worker_alone(
+    bench: Bench, caplog: pytest.LogCaptureFixture, verdict: str, lines: int
+) -> None:
+    bench.execute(FakeJob(raw_envelope("unit.absent", body([], {})), verdict=verdict))
+    assert len([text for text in caplog.messages if "does not run" in text]) == lines
+
+
 def test_expired_tasks_send_the_revoked_signal(bench: Bench, memory_app: Celery, heard: list[Any]) -> None:
     @memory_app.task
     def late() -> None: ...

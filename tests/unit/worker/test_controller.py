@@ -172,6 +172,51 @@ def test_received_tasks_are_told_to_listeners(start: Start, sent: list[tuple[str
     assert ("task_received", worker.consumer) in sent
 
 
+@pytest.mark.parametrize("first", ["job", "notice"])
+def test_received_is_said_once_and_before_the_task_runs(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Hub and child race; who reads the log must not see a task end before it came."""
+    caplog.set_level(logging.INFO, "celeriac")
+    worker, hub = start()
+    noticed = threading.Event()
+    take = worker.notices.on_received
+
+    def take_and_tell(message: Message) -> None:
+        take(message)
+        noticed.set()
+
+    monkeypatch.setattr(worker.notices, "on_received", take_and_tell)
+    for task_id in ("i1", "i1", "i2"):  # a retry has the id of the attempt before
+        noticed.clear()
+        notice = ("received", Message.scan(envelope("add", task_id, [1, 2])))
+        if first == "notice":
+            hub.outbox.put(notice)
+            assert noticed.wait(5)
+        assert hub.put("add", 1, 2, task_id=task_id).done.wait(5)
+        if first == "job":
+            hub.outbox.put(notice)
+            assert noticed.wait(5)
+    lines = [line.split()[1:3] for line in caplog.messages if line.startswith("Task add[")]
+    said = ["received", "succeeded"]
+    assert lines == [[f"add[{task_id}]", word] for task_id in ("i1", "i1", "i2") for word in said]
+    assert worker.notices.reception._ahead == {}
+
+
+def test_a_retry_that_overtakes_its_first_notice_is_said_before_it_runs(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "celeriac")
+    worker, hub = start(pool="solo")
+    for _ in range(2):
+        assert hub.put("add", 1, 2).done.wait(5)
+    for _ in range(2):
+        hub.outbox.put(("received", Message.scan(envelope("add", "id-1", [1, 2]))))
+    worker.stop()
+    words = [line.split()[2] for line in caplog.messages if line.startswith("Task add[")]
+    assert words == ["received", "succeeded"] * 2
+
+
 def test_nobody_pays_for_received_notices_without_listeners(start: Start) -> None:
     logging.getLogger("celeriac.worker.strategy").setLevel(logging.WARNING)
     try:
@@ -190,7 +235,7 @@ def test_unknown_and_dead_messages_are_logged_and_signalled(
     worker.stop()
     assert ("task_unknown", worker.consumer) in sent
     assert ("task_rejected", worker.consumer) in sent
-    assert "proj.gone" in caplog.text
+    assert "proj.gone[id-1]" in caplog.text
     assert "undecodable" in caplog.text
 
 
