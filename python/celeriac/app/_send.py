@@ -88,8 +88,7 @@ def send_many(app: Any, task: Any, calls: list[Any], options: dict[str, Any], ch
         ]
     ignored = bool(options.get("ignore_result"))
     if not ignored:
-        for task_id in ids:
-            app._on_task_call(task_id)
+        app._on_task_call(*ids)
     if messages is None:
         if declare:
             amqp.declare(declare)

@@ -1,6 +1,7 @@
 //! Putting messages in: published ones, promoted ones, returned ones.
 
 use celeriac_protocol::Publication;
+use rusqlite::Statement;
 use rusqlite::types::Value;
 
 use super::connection::Db;
@@ -11,25 +12,40 @@ use super::route::route;
 
 /// Stores all of `batch`. Returns how many queues got a message, summed over the batch.
 pub(crate) fn publish(db: &mut Db, wakes: &mut Wakes, batch: &[Publication]) -> Result<usize, Fault> {
-    let mut reached = 0;
     let now = wall_ms();
     anchor_ids(db)?;
-    for publication in batch {
-        let queues = route(db, &publication.exchange, &publication.routing_key)?;
+    // Runs of one destination, as bulk calls are, are routed once: nobody else changes routes in this transaction.
+    let mut queues = Vec::new();
+    let mut places = Vec::with_capacity(batch.len());
+    for (at, publication) in batch.iter().enumerate() {
+        let same = at > 0 && {
+            let last = &batch[at - 1];
+            last.routing_key == publication.routing_key && last.exchange == publication.exchange
+        };
+        if !same {
+            queues = route(db, &publication.exchange, &publication.routing_key)?;
+        }
         for &queue in &queues {
             let id = next_id(db);
-            let mut insert = db.sql.prepare_cached("INSERT INTO message (id, payload) VALUES (?1, ?2)")?;
-            insert.execute((id, &publication.payload[..]))?;
-            let place = Slot { message: id, queue, priority: i64::from(publication.priority), seq: id };
-            match publication.due_ms {
-                Some(due) if due > now => delay(db, wakes, place, due)?,
-                _ => make_ready(db, wakes, place)?,
-            }
+            places.push((publication, Slot { message: id, queue, priority: i64::from(publication.priority), seq: id }));
         }
-        reached += queues.len();
     }
-    Ok(reached)
+    // One statement after the other: finding a prepared one costs a tenth of what it does.
+    let mut insert = db.sql.prepare_cached("INSERT INTO message (id, payload) VALUES (?1, ?2)")?;
+    for (publication, place) in &places {
+        insert.execute((place.message, &publication.payload[..]))?;
+    }
+    let mut ready = db.sql.prepare_cached(INSERT_READY)?;
+    for (publication, place) in &places {
+        match publication.due_ms {
+            Some(due) if due > now => delay(db, wakes, *place, due)?,
+            _ => insert_ready(&mut ready, wakes, *place)?,
+        }
+    }
+    Ok(places.len())
 }
+
+const INSERT_READY: &str = "INSERT INTO ready VALUES (?1, ?2, ?3, ?4)";
 
 /// A message's place in a queue.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +58,11 @@ pub(crate) struct Slot {
 }
 
 pub(crate) fn make_ready(db: &Db, wakes: &mut Wakes, slot: Slot) -> Result<(), Fault> {
-    let mut insert = db.sql.prepare_cached("INSERT INTO ready VALUES (?1, ?2, ?3, ?4)")?;
+    let mut insert = db.sql.prepare_cached(INSERT_READY)?;
+    insert_ready(&mut insert, wakes, slot)
+}
+
+fn insert_ready(insert: &mut Statement<'_>, wakes: &mut Wakes, slot: Slot) -> Result<(), Fault> {
     insert.execute((slot.queue, slot.priority, slot.seq, slot.message))?;
     wakes.ready(slot.queue, 1);
     Ok(())
