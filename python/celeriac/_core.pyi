@@ -81,6 +81,28 @@ def encode_envelope(
         EncodeError: a header or property that JSON cannot hold.
     """
 
+def encode_envelopes(
+    headers: dict[str, object],
+    properties: dict[str, object],
+    embed: object,
+    ids: list[str],
+    tags: list[str],
+    calls: list[tuple[object, object]],
+    args_chars: int | None,
+    kwargs_chars: int | None,
+    /,
+) -> list[bytes]:
+    """One whole message for each call, with JSON bodies; what they share is encoded once.
+
+    `headers` and `properties` are those of any one of them: `id`, `correlation_id` and `delivery_tag` come from `ids`
+    and `tags`, `root_id` too if it is equal to `id` there. Representations of arguments have at most so many
+    characters; None leaves the model's in all of them.
+
+    Raises:
+        EncodeError: an argument that JSON cannot hold.
+        ValueError: the lists differ in length.
+    """
+
 @final
 class Message:
     """A scanned message: bytes and spans; objects are made when asked for."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from celeriac import _core
 from celeriac._bridge._compression import compress, decompress, register_compression
-from celeriac._core import Message, bounded_repr, encode_envelope, new_id, new_ids
+from celeriac._core import Message, bounded_repr, encode_envelope, encode_envelopes, new_id, new_ids
 from celeriac.exceptions import (
     ContentDisallowed,
     DecodeError,
@@ -35,6 +35,7 @@ __all__ = [
     "decompress",
     "dumps",
     "encode_envelope",
+    "encode_envelopes",
     "json_dumps",
     "json_loads",
     "loads",

@@ -44,8 +44,11 @@ def _args_of(call: Any) -> tuple[Any, Any]:
     """``(args, kwargs)`` of one call."""
     # The plain cases first: asking whether something is a Mapping costs more than all else here.
     if isinstance(call, (tuple, list)):
-        pair = isinstance(call, tuple) and len(call) == 2 and isinstance(call[0], (list, tuple))
-        return call if pair and isinstance(call[1], Mapping) else (call, {})
+        if isinstance(call, tuple) and len(call) == 2 and isinstance(call[0], (list, tuple)):
+            args, kwargs = call
+            if isinstance(kwargs, Mapping):
+                return args, kwargs
+        return call, {}
     if isinstance(call, Mapping):
         return (), call
     raise TypeError(f"apply_many: expected a tuple of arguments, a pair (args, kwargs) or a dict, got {call!r}")

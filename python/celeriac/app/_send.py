@@ -78,23 +78,24 @@ def send_many(app: Any, task: Any, calls: list[Any], options: dict[str, Any], ch
         for args, kwargs in calls:
             check(*args, **kwargs)
     ids = new_ids(len(calls))
-    if calls and alike(amqp, options):
-        batch, declare = publications(amqp, name, ids, calls, options, task)
-        messages = None
-    else:
+    made = publications(amqp, name, ids, calls, options, task) if calls and alike(amqp, options) else None
+    messages = []
+    if made is None:
         messages = [
             (name, amqp.message(name, task_id, args, kwargs, options, task), options)
             for task_id, (args, kwargs) in zip(ids, calls)  # noqa: B905 - of one length
         ]
     ignored = bool(options.get("ignore_result"))
     if not ignored:
-        app._on_task_call(*ids)
-    if messages is None:
+        for task_id in ids:
+            app._on_task_call(task_id)
+    if made is None:
+        amqp.send_many(messages)
+    else:
+        batch, declare = made
         if declare:
             amqp.declare(declare)
         amqp.publish_many(batch)
-    else:
-        amqp.send_many(messages)
     results = []
     make, backend = app.AsyncResult, task.__dict__.get("_backend") or app.backend
     trail = frame is not None and options.get("add_to_parent", True)

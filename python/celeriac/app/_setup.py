@@ -271,8 +271,8 @@ class Setup:
         found, url = backends.by_url(self.backend_cls or self.conf.result_backend, self.loader)
         return found(app=self, url=url)
 
-    def _on_task_call(self, *task_ids: str) -> None:
-        """Lets a result backend subscribe before the messages leave; most have nothing to do."""
+    def _on_task_call(self, task_id: str) -> None:
+        """Lets a result backend subscribe before the message leaves; most have nothing to do."""
         subscribe = self.__dict__.get("_subscribe", _UNKNOWN)
         if subscribe is _UNKNOWN:
             backend = self.backend
@@ -282,8 +282,7 @@ class Setup:
             )
             subscribe = self.__dict__["_subscribe"] = None if method is None or inherited else True
         if subscribe:
-            for task_id in task_ids:
-                self.backend.on_task_call(None, task_id)
+            self.backend.on_task_call(None, task_id)
 
     # --- class factories
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import datetime as dt
 import os
 import sys
 from collections.abc import Iterator
@@ -209,3 +210,36 @@ def test_representation_of_odd_values() -> None:
     assert len(codec.bounded_repr(["x" * 10**6] * 100, 50)) < 70
     with pytest.raises(KeyboardInterrupt):
         codec.bounded_repr([Quits()])
+
+
+@pytest.mark.parametrize("args_chars", [None, 1024, 4])
+@pytest.mark.parametrize("root_id", ["first", "elsewhere"])
+def test_envelopes_of_one_model_are_those_made_one_by_one(args_chars: int | None, root_id: str) -> None:
+    calls: list[tuple[Any, Any]] = [
+        ((1, "tësting"), {}),
+        ([], {"a": {"b": b"\x00"}}),
+        ((dt.date(2026, 1, 2),), {}),
+    ]
+    ids, tags = ["first", 'se"cond', "third"], ["t1", "t2", "t3"]
+    embed = {"callbacks": None, "chain": [{"task": "next"}]}
+    headers: dict[str, object] = {"id": "first", "root_id": root_id, "argsrepr": "model", "kwargsrepr": "m", "x": [1.5]}
+    properties: dict[str, object] = {"correlation_id": "first", "priority": 3, "delivery_tag": "old"}
+    made = codec.encode_envelopes(headers, properties, embed, ids, tags, calls, args_chars, 1024)
+    expected = []
+    for task_id, tag, (args, kwargs) in zip(ids, tags, calls, strict=True):
+        own = {**headers, "id": task_id, "kwargsrepr": codec.bounded_repr(kwargs)}
+        if root_id == "first":
+            own["root_id"] = task_id
+        if args_chars is not None:
+            own["argsrepr"] = codec.bounded_repr(args, args_chars)
+        _, _, body = codec.dumps((args, kwargs, embed), "json")
+        sent = {**properties, "correlation_id": task_id, "delivery_tag": tag}
+        expected.append(codec.encode_envelope(own, sent, body, "application/json", "utf-8"))
+    assert made == expected
+
+
+def test_envelopes_of_one_model_refuse_what_cannot_be_encoded() -> None:
+    with pytest.raises(EncodeError, match="complex"):
+        codec.encode_envelopes({"id": "a"}, {}, {}, ["a"], ["t"], [((1j,), {})], 10, 10)
+    with pytest.raises(ValueError, match="differ in length"):
+        codec.encode_envelopes({"id": "a"}, {}, {}, ["a"], ["t", "u"], [((), {})], 10, 10)

@@ -4,6 +4,7 @@
 //! `celeriac.exceptions`, with the cause they came from.
 
 mod binary;
+mod bulk;
 mod envelope;
 mod fallback;
 mod items;
@@ -33,6 +34,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(binary::new_ids, module)?)?;
     module.add_function(wrap_pyfunction!(repr::bounded_repr, module)?)?;
     module.add_function(wrap_pyfunction!(envelope::encode_envelope, module)?)?;
+    module.add_function(wrap_pyfunction!(bulk::encode_envelopes, module)?)?;
     module.add_class::<PyMessage>()
 }
 
