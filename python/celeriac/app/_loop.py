@@ -7,16 +7,17 @@ its own and the caller waits: like every eager call, it blocks until the task ha
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
 import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+# asyncio is imported where it is used: with ssl, which it brings, it is a tenth of a worker's memory and start-up time,
+# and most workers never run a coroutine.
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Coroutine
-
 
 logger = logging.getLogger("celeriac.app.trace")
 
@@ -34,6 +35,8 @@ _own = _ThreadLoop()
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The coroutine's result, or its exception."""
+    import asyncio
+
     if asyncio._get_running_loop() is not None:
         return _run_elsewhere(coroutine)
     loop = _own.loop
@@ -78,6 +81,8 @@ def close() -> None:
     loop, _own.loop = _own.loop, None
     if loop is None or _own.pid != os.getpid() or loop.is_closed():
         return
+    import asyncio
+
     try:
         _drain(loop, asyncio.all_tasks(loop))
         loop.run_until_complete(loop.shutdown_asyncgens())
@@ -95,6 +100,8 @@ def _drain(loop: asyncio.AbstractEventLoop, tasks: Any) -> None:
         task.cancel()
     if not pending:
         return
+    import asyncio
+
     done, stubborn = loop.run_until_complete(asyncio.wait(pending, timeout=PATIENCE_S))
     for task in done:
         if not task.cancelled() and (exc := task.exception()) is not None:

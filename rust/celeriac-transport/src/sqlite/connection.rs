@@ -179,7 +179,8 @@ fn set_up(sql: &mut Connection, settings: &Settings, place: &str, deadline: Inst
     // Without it a statement whose LIMIT or range is a parameter is compiled again whenever the value changes.
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     sql.pragma_update(None, "mmap_size", 0)?;
-    sql.pragma_update(None, "cache_size", -8000)?;
+    // KiB for each connection; a worker has two. Four times as much was not faster (benches/system, job `drain`).
+    sql.pragma_update(None, "cache_size", -2000)?;
     sql.pragma_update(None, "temp_store", "MEMORY")?;
     if matches!(settings.place, Place::File(_)) {
         // Before anything is changed: another program's database must be left as it is.
