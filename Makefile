@@ -28,7 +28,7 @@ $(VENV)/.ready: pyproject.toml .ci/venv
 	touch $@
 
 build: $(VENV)/.ready ## Compile the core into python/celeriac (release)
-	. $(VENV)/bin/activate && maturin develop --release --quiet
+	. $(VENV)/bin/activate && PIP_QUIET=1 maturin develop --release --quiet
 
 wheel: $(VENV)/.ready ## Build an abi3 wheel into dist/
 	$(PY) -m maturin build --profile dist --out dist
