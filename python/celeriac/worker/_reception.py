@@ -39,7 +39,7 @@ class Reception:
 
     def __init__(self, worker: WorkController) -> None:
         self._worker = worker
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # held while it is said: the other half must not run ahead of the line
         # By task id: notices minus jobs seen so far, never 0. More than one apart: a retry overtook a notice.
         self._ahead: dict[str, int] = {}
 
@@ -67,7 +67,7 @@ class Reception:
             if ahead * step < 0:
                 return  # the other half was first
             state.total_count[message.task] += 1
-        self._announce(message)
+            self._announce(message)
 
     def _announce(self, message: Message) -> None:
         logger.info("Task %s[%s] received", message.task, message.id)

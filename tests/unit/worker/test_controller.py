@@ -203,6 +203,30 @@ def test_received_is_said_once_and_before_the_task_runs(
     assert worker.notices.reception._ahead == {}
 
 
+def test_a_task_waits_for_the_line_that_says_it_came(
+    start: Start, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The notice was first, but its line is not written yet when a child gets the job."""
+    caplog.set_level(logging.INFO, "celeriac")
+    writing, may_go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+    worker, hub = start()
+
+    def slow(text: str, *args: Any) -> None:
+        writing.set()
+        assert may_go_on.wait(5)
+        order.append("received")
+
+    monkeypatch.setattr("celeriac.worker._reception.logger.info", slow)
+    hub.outbox.put(("received", Message.scan(envelope("add", "id-1", [1, 2]))))
+    assert writing.wait(5)
+    job = hub.put("add", 1, 2)
+    assert not job.done.wait(0.1)
+    may_go_on.set()
+    assert job.done.wait(5)
+    assert order == ["received"]
+
+
 def test_a_retry_that_overtakes_its_first_notice_is_said_before_it_runs(
     start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
