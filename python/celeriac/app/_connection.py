@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from celeriac.app._censor import sanitize_url
@@ -11,7 +12,26 @@ if TYPE_CHECKING:
 
     from celeriac.app.base import Celery
 
-__all__ = ["Connection", "Producer"]
+__all__ = ["Connection", "Producer", "first_url"]
+
+logger = logging.getLogger("celeriac.app")
+
+_warned: set[str] = set()
+
+
+def first_url(url: Any) -> str:
+    """The one URL that is used of several, which may be a list or one text with semicolons.
+
+    Fail-over comes with brokers that have more than one node; until then the others are named in one warning.
+    """
+    urls = [text for part in (url.split(";") if isinstance(url, str) else url) if (text := str(part).strip())]
+    if len(urls) > 1:
+        others = sanitize_url(", ".join(urls[1:]))
+        if others not in _warned:
+            _warned.add(others)
+            used = sanitize_url(urls[0])
+            logger.warning("There is no fail-over between brokers yet: %s is used, not %s", used, others)
+    return urls[0] if urls else ""
 
 
 class Connection:
@@ -19,13 +39,13 @@ class Connection:
 
     Args:
         app: whose settings count.
-        url: of the broker; one of a list of them is used.
+        url: of the broker; the first of several is used.
         **options: accepted for Celery's sake; ``transport_options`` counts.
     """
 
     def __init__(self, app: Celery, url: Any, **options: Any) -> None:
         self.app = app
-        self.url: str = url[0] if isinstance(url, (list, tuple)) else url
+        self.url = first_url(url)
         self.transport_options = options.get("transport_options") or app.conf.broker_transport_options
         self._broker: Any = None
 
@@ -33,7 +53,7 @@ class Connection:
     def broker(self) -> Any:
         """The broker; the app's own where the URL is the same."""
         if self._broker is None:
-            if self.url == self.app.conf.broker_write_url:
+            if self.url == first_url(self.app.conf.broker_write_url):
                 return self.app.broker
             self._broker = self.app._open_broker(self.url)
         return self._broker

@@ -224,9 +224,9 @@ class Setup:
 
     def _open_broker(self, url: Any) -> Any:
         from celeriac._bridge.broker import open_broker
+        from celeriac.app._connection import first_url
 
-        url = url[0] if isinstance(url, (list, tuple)) else url
-        return open_broker(url, self.conf.broker_transport_options, self.conf.publish_timeout)
+        return open_broker(first_url(url), self.conf.broker_transport_options, self.conf.publish_timeout)
 
     def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:
         """The consumers' broker, as a light object (`celeriac.app._connection`)."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac._bridge.codec import accept_types
 from celeriac.app._censor import sanitize_url
+from celeriac.app._connection import first_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,12 +49,6 @@ def prefetch(children: int, multiplier: int | None, *, disabled: bool = False) -
         return None
     count = children * multiplier
     return 0 if count > 65535 else count
-
-
-def first_url(url: str | Sequence[str]) -> str:
-    """The first of several broker URLs: fail-over comes with brokers that have more than one node."""
-    parts = url.split(";") if isinstance(url, str) else list(url)
-    return str(parts[0])
 
 
 def shown_broker_url(app: Celery) -> str:
