@@ -104,7 +104,7 @@ class Worker(WorkController):
             self.app.log.redirect_stdouts(self.redirect_stdouts_level)
         for warning in self._warnings:
             logger.warning("%s", warning)
-        idle = without_effect(vars(self))
+        idle = without_effect(vars(self), self.app)
         if idle:
             logger.warning("No effect in this version of celeriac: %s", ", ".join(idle))
         self.app.conf.maybe_warn_deprecated_settings()

@@ -35,6 +35,9 @@ _NO_EFFECT = {
     "schedule_filename": "--schedule-filename",
 }
 
+_TASK_OPTIONS = ("rate_limit", "soft_time_limit", "time_limit")
+"""The same for options of a task: nobody should trust in a limit that is not kept."""
+
 
 def effective(conf: Any, options: Mapping[str, Any]) -> dict[str, Any]:
     """Every option of a worker with its value: as given, else from the settings, else the default."""
@@ -66,6 +69,13 @@ def _pool(conf: Any) -> str | None:
     return conf.worker_pool if conf.value_set_for("worker_pool") else None
 
 
-def without_effect(values: Mapping[str, Any]) -> list[str]:
-    """Names of options that are set but do nothing in this version."""
-    return [shown for name, shown in sorted(_NO_EFFECT.items()) if values.get(name)]
+def without_effect(values: Mapping[str, Any], app: Any) -> list[str]:
+    """What is set but does nothing in this version: options, options of the app's tasks, and its bootsteps."""
+    found = [shown for name, shown in sorted(_NO_EFFECT.items()) if values.get(name)]
+    for option in _TASK_OPTIONS:
+        usual = (None, values.get(option))
+        names = sorted(name for name, task in app.tasks.items() if getattr(task, option, None) not in usual)
+        if names:
+            found.append(f"{option} of {names[0]}" + (f" and {len(names) - 1} more" if names[1:] else ""))
+    found += [f"app.steps[{kind!r}]" for kind, steps in sorted(app.steps.items()) if steps]
+    return found

@@ -48,8 +48,25 @@ def test_an_option_wins_over_its_setting(app: Celery) -> None:
 
 def test_options_without_effect_are_named(app: Celery) -> None:
     values = effective(app.conf, {"autoscale": (3, 1), "beat": True})
-    assert without_effect(values) == ["--autoscale", "--beat"]
-    assert without_effect(effective(app.conf, {})) == []
+    assert without_effect(values, app) == ["--autoscale", "--beat"]
+    assert without_effect(effective(app.conf, {}), app) == []
+
+
+def test_limits_of_tasks_and_bootsteps_that_do_nothing_are_named(app: Celery) -> None:
+    for name in ("slow", "slower"):
+        app.task(name=name, shared=False, time_limit=3, rate_limit="1/m" if name == "slow" else None)(print)
+    app.steps["worker"].add(object)
+    app.steps["consumer"].clear()
+    assert without_effect(effective(app.conf, {}), app) == [
+        "rate_limit of slow", "time_limit of slow and 1 more", "app.steps['worker']",
+    ]  # fmt: skip
+
+
+def test_a_limit_of_all_tasks_is_named_once(app: Celery) -> None:
+    app.conf.update(task_time_limit=5, task_default_rate_limit="1/s")
+    app.task(name="slow", shared=False)(print)
+    found = without_effect(effective(app.conf, {}), app)
+    assert [text for text in found if "time_limit" in text or "time-limit" in text] == ["--time-limit"]
 
 
 def test_tasks_say_how_their_deliveries_are_settled(app: Celery) -> None:
