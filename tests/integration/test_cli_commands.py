@@ -176,6 +176,25 @@ class TestErrors:
         assert says in done.stderr
         assert "Traceback" not in done.stderr
 
+    @pytest.mark.parametrize(
+        ("store", "code", "says"),
+        [
+            ("sqlite:///text.db", (69, 78), "text.db"),
+            ("carrier-pigeon://roof", (78,), "carrier-pigeon"),
+            ("disabled://", (78,), "no result backend"),
+        ],
+    )
+    def test_a_result_store_that_cannot_be_used_is_no_failed_task(
+        self, cli: Cli, tmp_path: Path, store: str, code: tuple[int, ...], says: str
+    ) -> None:
+        (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as such " * 40)
+        for option in ([], ["--traceback"], ["--json"]):
+            done = cli("--result-backend", store, "result", "an-id", "--timeout", "1", *option)
+            assert done.returncode in code, (option, done.stdout, done.stderr)
+            assert says in done.stderr.lower()
+            assert "Traceback" not in done.stderr
+            assert done.stdout == ""
+
     def test_a_worker_on_an_unusable_file_ends_with_69_or_78(self, cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as such " * 40)
         done = cli("-b", f"sqlite:///{tmp_path / 'text.db'}", "worker", "-c", "1")

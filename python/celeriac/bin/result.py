@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from celeriac.bin.base import CeleryCommand, CeleryOption, handle_preload_options, json_option
+from celeriac.exceptions import ImproperlyConfigured, TimeoutError
 from celeriac.platforms import EX_FAILURE
 
 
@@ -24,21 +25,28 @@ def result(
 ) -> None:
     """Wait for the result of the task TASK_ID and print it.
 
-    Exits with 1 if the task failed or was revoked, or is not ready in time.
+    Exits with 1 if the task failed, was revoked or is not ready in time; with 69 or 78 if the store cannot be used.
     """
     app = ctx.obj.app
     found = app.tasks[task].AsyncResult(task_id) if task else app.AsyncResult(task_id)
-    if traceback:
-        ctx.obj.echo(found.traceback or "")
-        return
     failure: BaseException | None = None
     value: Any = None
     try:
-        value = found.get(timeout=timeout)
-    except Exception as exc:
-        if os.environ.get("CELERIAC_TRACEBACK"):
-            raise
+        if traceback:
+            ctx.obj.echo(found.traceback or "")
+            return
+        found.get(timeout=timeout, propagate=False)  # what it raises otherwise is the store's error, not the task's
+    except TimeoutError as exc:
         failure = exc
+    except NotImplementedError as exc:
+        raise ImproperlyConfigured(str(exc)) from exc
+    else:
+        try:
+            value = found.maybe_throw()
+        except Exception as exc:
+            failure = exc
+    if failure is not None and os.environ.get("CELERIAC_TRACEBACK"):
+        raise failure
     if as_json:
         error = None if failure is None else {"type": type(failure).__name__, "message": str(failure)}
         ctx.obj.json({"id": task_id, "state": found.state, "result": value, "error": error})

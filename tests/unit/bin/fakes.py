@@ -54,10 +54,13 @@ class FakeApp:
     def AsyncResult(self, task_id: str) -> Any:
         value = self.results[task_id]
 
-        def get(timeout: float | None = None) -> Any:
+        def get(timeout: float | None = None, propagate: bool = True) -> Any:
+            return maybe_throw() if propagate else value
+
+        def maybe_throw() -> Any:
             if isinstance(value, Exception):
                 raise value
             return value
 
         state = "FAILURE" if isinstance(value, Exception) else "SUCCESS"
-        return SimpleNamespace(get=get, state=state, traceback="Traceback ...")
+        return SimpleNamespace(get=get, maybe_throw=maybe_throw, state=state, traceback="Traceback ...")
