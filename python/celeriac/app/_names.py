@@ -15,6 +15,9 @@ __all__ = ["canonical", "canonical_dict", "declare", "is_known", "suggestion"]
 _TOLERATED = ("redbeat_", "flower_", "django_celery_", "sqlalchemy_", "once", "_")
 """Prefixes of settings that other packages read from ``app.conf``."""
 
+DECLARE = "say celeriac.app.defaults.declare({!r}) before the settings are read"
+"""How to keep a name that is no setting; for error texts."""
+
 _declared: set[str] = set()
 
 
@@ -70,7 +73,7 @@ def canonical_dict(values: Mapping[str, Any]) -> dict[str, Any]:
 def unknown_text(name: str) -> str:
     """The error for `name`."""
     near = suggestion(name)
-    hint = f"did you mean {near!r}?" if near else "declare it with celeriac.app.defaults.declare() if it is your own"
+    hint = f"did you mean {near!r}?" if near else f"if it is your own, {DECLARE.format(name)}"
     return f"unknown setting {name!r}\nhint: {hint}"
 
 

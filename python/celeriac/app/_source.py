@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from celeriac.app._names import canonical, is_known, suggestion, unknown_text
+from celeriac.app._names import DECLARE, canonical, is_known, suggestion, unknown_text
 from celeriac.app._settings import OLD_TO_NEW, SETTINGS
 from celeriac.exceptions import ImproperlyConfigured, UnknownSettingWarning
 
@@ -74,7 +74,8 @@ def _namespaced(names: Iterable[str], get: Callable[[str], Any], namespace: str)
         elif not is_known(key) and not is_known(name) and not _is_code(get(name)):
             near = suggestion(key)
             shown = None if near is None else prefix + (near.upper() if prefix.isupper() else near)
-            unknown.append(f"unknown setting {name!r}" + (f"\nhint: did you mean {shown!r}?" if shown else ""))
+            hint = f"did you mean {shown!r}?" if shown else f"if it is not celeriac's, {DECLARE.format(key)}"
+            unknown.append(f"unknown setting {name!r}\nhint: {hint}")
     if unknown:
         raise ImproperlyConfigured("\n".join(unknown))
     return values

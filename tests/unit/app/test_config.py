@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from celeriac import Celery
+from celeriac.app import _names
 from celeriac.app.config import DEFAULT_BROKER_URL, Settings
 from celeriac.app.defaults import declare
 from celeriac.exceptions import CDeprecationWarning, ImproperlyConfigured, UnknownSettingWarning
@@ -240,6 +241,18 @@ def test_a_misspelt_name_is_refused_with_a_suggestion(give: Any) -> None:
         ImproperlyConfigured, match=r"unknown setting 'task_ack_late'\nhint: did you mean 'task_acks_late'"
     ):
         give()
+
+
+def test_another_package_s_name_with_our_namespace_says_how_to_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Django project's settings begin with CELERY_, and so do those of packages around Celery."""
+    source = types.SimpleNamespace(CELERY_EMAIL_CHUNK_SIZE=5)
+    app = fresh()
+    app.config_from_object(source, namespace="CELERY")
+    with pytest.raises(ImproperlyConfigured, match=r"declare\('email_chunk_size'\)"):
+        _ = app.conf.timezone
+    monkeypatch.setattr(_names, "_declared", set())
+    declare("email_*")
+    assert app.conf.timezone is None
 
 
 def test_a_misspelt_name_with_a_namespace() -> None:
