@@ -50,6 +50,11 @@ def test_celerys_module_paths(module: str) -> None:
     assert [name for name in PATHS[module] if not hasattr(found, name)] == []
 
 
+def test_schedules_that_are_not_there_yet_say_so() -> None:
+    with pytest.raises(ModuleNotFoundError, match="periodic tasks come with a later version"):
+        importlib.import_module("celeriac.schedules")
+
+
 @pytest.mark.parametrize("name", celeriac.__all__)
 def test_every_public_name_can_be_had(name: str) -> None:
     assert getattr(celeriac, name) is not None
