@@ -23,8 +23,8 @@ class MapRoute:
     """A router that is a table: exact names first, then patterns in order.
 
     Args:
-        map: name or pattern -> queue name or publish options; or pairs of them. A text with ``*``, ``?`` or ``[`` is a
-            shell pattern; a compiled expression is matched at the start of the name.
+        map: name or pattern -> queue name or publish options; or pairs of them. A text with ``*`` is a shell pattern,
+            in which ``?`` and ``[...]`` count as well; a compiled expression is matched at the start of the name.
     """
 
     def __init__(self, map: Any) -> None:
