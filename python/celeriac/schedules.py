@@ -4,6 +4,6 @@ from __future__ import annotations
 
 raise ModuleNotFoundError(
     "celeriac.schedules (crontab, schedule, solar) is not there yet: periodic tasks come with a later version, see "
-    "docs/status.md. Until then keep Celery's own beat, whose messages a celeriac worker runs.",
+    "docs/status.md",
     name=__name__,
 )
