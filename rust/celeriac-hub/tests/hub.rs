@@ -367,3 +367,28 @@ fn a_broker_that_is_damaged_ends_the_hub_with_a_reason() {
     let _port = hub.port(0).unwrap();
     assert!(stopped(&hub).expect("a reason").contains("page 7"));
 }
+
+#[test]
+fn the_hub_sleeps_while_the_broker_is_away_with_a_cycle_to_try_again() {
+    let (broker, hub) = start(1);
+    let port = hub.port(0).unwrap();
+    broker.next();
+    broker.with(|state| state.hold = true);
+    broker.deliver([1], "late");
+    let jobs = batch(&port);
+    assert!(jobs[0].start() && succeed(&jobs[0]));
+    port.flush();
+    while hub.stats().engine.ended < 1 {
+        std::thread::yield_now();
+    }
+    broker.say(Event::Down(unavailable()));
+    broker.with(|state| state.failures = vec![unavailable()]);
+    broker.release();
+    std::thread::sleep(Duration::from_millis(150)); // past the time of the next try
+    let before = hub.stats().turns;
+    std::thread::sleep(Duration::from_millis(50));
+    let turns = hub.stats().turns - before;
+    assert!(turns < 20, "{turns} turns in 50 ms with nothing to do");
+    broker.say(Event::Up);
+    assert_eq!(broker.ends(1).0[0].settlement, Settlement::Ack);
+}

@@ -40,7 +40,7 @@ pub(super) struct Pending {
     next_id: u64,
     credit_sent: u64,
     down: bool,
-    pub(super) retry_at_us: Option<u64>,
+    retry_at_us: Option<u64>,
     retry_step_us: u64,
 }
 
@@ -84,6 +84,11 @@ impl Pending {
 
     pub(super) fn is_settled(&self) -> bool {
         self.is_empty() && self.under_way.is_none()
+    }
+
+    /// When the next cycle may leave, if only time holds it back.
+    pub(super) fn retry_at_us(&self) -> Option<u64> {
+        self.retry_at_us.filter(|_| !self.down && self.under_way.is_none())
     }
 
     pub(super) fn is_down(&self) -> bool {

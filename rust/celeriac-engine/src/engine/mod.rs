@@ -126,7 +126,7 @@ impl Engine {
     /// When to call [`Engine::tick`] and look again, in µs of the monotonic clock; `None` when only events matter.
     pub fn next_wake_us(&mut self) -> Option<u64> {
         let looks = self.children.iter().filter_map(|child| child.next_look_us).min();
-        [looks, self.waiting.next_due(), self.pending.retry_at_us].into_iter().flatten().min()
+        [looks, self.waiting.next_due(), self.pending.retry_at_us()].into_iter().flatten().min()
     }
 
     /// The next thing to be done with a child.
