@@ -26,7 +26,8 @@ pub(super) struct Pending {
     pub(super) ends: Vec<End>,
     /// Ends of a refused cycle: each goes alone.
     alone: VecDeque<End>,
-    /// The next cycle that has no such end carries no end at all: what belongs to none was refused with the rest.
+    /// The next cycle carries no end at all: what belongs to none was refused with the rest. It goes before `alone`, so
+    /// that no older state overwrites the end of a task.
     loose_alone: bool,
     progress: Vec<(DeliveryTag, ResultWrite)>,
     results: Vec<ResultWrite>,
@@ -183,17 +184,19 @@ impl Engine {
         }
         pending.next_id += 1;
         let mut cycle = Cycle { id: pending.next_id, credit_total, ..Cycle::default() };
-        if let Some(end) = pending.alone.pop_front() {
+        let loose_alone = std::mem::take(&mut pending.loose_alone);
+        if loose_alone || !pending.alone.is_empty() {
             cycle.credit_total = self.received;
+        }
+        if !loose_alone && let Some(end) = pending.alone.pop_front() {
             cycle.ends.push(end);
         } else {
-            if std::mem::take(&mut pending.loose_alone) {
-                cycle.credit_total = self.received;
-            } else {
+            if !loose_alone {
                 cycle.ends.extend(pending.ends.drain(..ends_now));
             }
-            cycle.results.extend(pending.progress.drain(..).map(|(_, write)| write));
+            // What a failed cycle had comes first: it is older than any state of the same task.
             cycle.results.append(&mut pending.results);
+            cycle.results.extend(pending.progress.drain(..).map(|(_, write)| write));
             cycle.publish.append(&mut pending.publish);
             cycle.started.append(&mut pending.started);
         }
@@ -269,6 +272,8 @@ impl Engine {
     }
 
     fn take_apart(&mut self, mut cycle: Cycle, why: &str) {
+        let held = |tag: &DeliveryTag| self.ledger.get(*tag).is_some();
+        self.pending.started.extend(cycle.started.drain(..).filter(held));
         let single = cycle.ends.len() == 1 && cycle.results.is_empty() && cycle.publish.is_empty();
         if !cycle.results.is_empty() || !cycle.publish.is_empty() {
             // Nobody waits for a state of a task that goes on; the end of an early-acked one has no message to keep.

@@ -1,0 +1,110 @@
+//! Single stories that random schedules reach too seldom, or that the model of `engine_props.rs` does not tell apart.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails should say where")]
+
+mod support;
+
+use bytes::Bytes;
+use celeriac_engine::window::Prefetch;
+use celeriac_engine::{Cycle, Engine, EngineConfig, Failure, Now, Outcome, Report, TaskPolicy, Work};
+use celeriac_protocol::{DeliveryTag, ResultWrite};
+use support::{DAY_MS, Spec, delivery};
+
+const LONG_US: u64 = 5_000;
+
+fn at(mono_us: u64) -> Now {
+    Now { mono_us, wall_ms: DAY_MS }
+}
+
+/// One child, and tasks `early` and `late`. Its first cycle is stored.
+fn engine() -> Engine {
+    let early = TaskPolicy::default();
+    let tasks = [("early", early), ("late", TaskPolicy { acks_late: true, ..early })];
+    let mut engine = Engine::new(&EngineConfig {
+        prefetch: Prefetch::Fixed(10),
+        tasks: tasks.map(|(name, policy)| (name.to_owned(), policy)).into(),
+        ..EngineConfig::default()
+    });
+    engine.child_up(0);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    engine.cycled(cycle.id, &[]);
+    engine
+}
+
+fn give(engine: &mut Engine, tag: u64, task: &str) {
+    let message = Spec::new(format!("id-{tag}"), task).envelope();
+    engine.deliveries(vec![delivery(tag, message, false, 0)], at(0));
+    engine.dispatch(at(0));
+    while let Some(work) = engine.next_work() {
+        assert!(matches!(work, Work::Dispatch { .. }));
+    }
+}
+
+fn state(tag: u64, value: &'static str) -> ResultWrite {
+    ResultWrite {
+        key: format!("id-{tag}").into(),
+        value: Bytes::from_static(value.as_bytes()),
+        expires_ms: None,
+        success: false,
+    }
+}
+
+fn report(tag: u64, outcome: Outcome, value: &'static str) -> Report {
+    Report {
+        tag: DeliveryTag(tag),
+        outcome,
+        results: vec![state(tag, value)],
+        publish: Vec::new(),
+        detail: None,
+        run_ns: Some(LONG_US * 1000),
+    }
+}
+
+fn values(results: &[ResultWrite]) -> Vec<&str> {
+    results.iter().map(|write| std::str::from_utf8(&write.value).unwrap()).collect()
+}
+
+#[test]
+fn a_task_that_was_named_as_begun_in_a_refused_cycle_is_named_again() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    engine.looked(0, Some((DeliveryTag(1), 0)), at(LONG_US));
+    engine.progress(DeliveryTag(1), vec![state(1, "too large")]);
+    let cycle = engine.next_cycle(at(LONG_US)).unwrap();
+    assert_eq!(cycle.started, [DeliveryTag(1)]);
+    engine.failed(cycle, Failure::Refused, "too large", at(LONG_US)).unwrap();
+    let cycle = engine.next_cycle(at(LONG_US)).unwrap();
+    assert_eq!((cycle.started, cycle.results.len()), (vec![DeliveryTag(1)], 0));
+}
+
+#[test]
+fn states_are_stored_in_their_order_after_a_failed_cycle() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    engine.progress(DeliveryTag(1), vec![state(1, "started")]);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    engine.progress(DeliveryTag(1), vec![state(1, "half")]);
+    engine.failed(cycle, Failure::Transient, "away", at(0)).unwrap();
+    let cycle = engine.next_cycle(at(10_000_000)).unwrap();
+    assert_eq!(values(&cycle.results), ["started", "half"]);
+}
+
+#[test]
+fn an_older_state_of_a_refused_cycle_is_stored_before_the_end_of_its_task() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    engine.progress(DeliveryTag(1), vec![state(1, "started")]);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    engine.outcome(0, report(1, Outcome::Failure, "failed"), at(0));
+    engine.failed(cycle, Failure::Transient, "away", at(0)).unwrap();
+    let cycle = engine.next_cycle(at(10_000_000)).unwrap();
+    assert_eq!((cycle.ends.len(), cycle.results.len()), (1, 1));
+    engine.failed(cycle, Failure::Refused, "something is too large", at(10_000_000)).unwrap();
+    let mut stored = Vec::new();
+    while let Some(Cycle { id, ends, results, .. }) = engine.next_cycle(at(20_000_000)) {
+        stored.extend(results);
+        stored.extend(ends.into_iter().flat_map(|end| end.results));
+        engine.cycled(id, &[]);
+    }
+    assert_eq!(values(&stored), ["started", "failed"]);
+}
