@@ -65,6 +65,25 @@ fn values(results: &[ResultWrite]) -> Vec<&str> {
 }
 
 #[test]
+fn the_result_of_an_early_acked_task_is_refused_when_its_delivery_was_lost_before_the_ack() {
+    for told_by_cycle in [true, false] {
+        let mut engine = engine();
+        give(&mut engine, 1, "early");
+        engine.looked(0, Some((DeliveryTag(1), 0)), at(LONG_US));
+        if told_by_cycle {
+            let cycle = engine.next_cycle(at(LONG_US)).unwrap();
+            assert_eq!(cycle.ends.len(), 1, "its ack");
+            engine.cycled(cycle.id, &[DeliveryTag(1)]);
+        } else {
+            engine.lost(&[DeliveryTag(1)], at(LONG_US));
+        }
+        engine.outcome(0, report(1, Outcome::Success, "mine"), at(2 * LONG_US));
+        let stored = engine.next_cycle(at(2 * LONG_US)).map_or(0, |cycle| cycle.results.len());
+        assert_eq!((stored, engine.stats().refused), (0, 1), "told by cycle: {told_by_cycle}");
+    }
+}
+
+#[test]
 fn a_task_that_was_named_as_begun_in_a_refused_cycle_is_named_again() {
     let mut engine = engine();
     give(&mut engine, 1, "late");

@@ -225,6 +225,9 @@ impl Engine {
         self.pending.retry_step_us = 0;
         self.stats.cycles += 1;
         self.stats.lost += lost.len() as u64;
+        for tag in lost {
+            self.acked.remove(tag); // its ack was refused: whoever has it now stores its end
+        }
         if !lost.is_empty() {
             let text =
                 format!("the ends of {} tasks were refused: others have them, their lease had run out", lost.len());

@@ -87,6 +87,7 @@ impl Engine {
                     Place::Ready => {}
                 }
             }
+            self.acked.remove(&tag); // its ack is not stored
             self.pending.forget(tag);
         }
         if !tags.is_empty() {
