@@ -81,7 +81,16 @@ impl Shared {
     }
 
     fn put(&self, told: Told, now_us: u64, flush: bool) {
+        self.put_if(|_| true, told, now_us, flush);
+    }
+
+    /// Takes a slot's last step and tells of it, both under the outbox's lock: whoever sees the step and then calls
+    /// [`Shared::take_all`] gets the news. False, and nothing is told, if the step was not to be taken.
+    fn put_if(&self, step: impl FnOnce(&Page) -> bool, told: Told, now_us: u64, flush: bool) -> bool {
         let mut outbox = self.outbox();
+        if !step(&self.page) {
+            return false;
+        }
         outbox.push(told);
         if outbox.len() == 1 {
             self.oldest_us.store(now_us, Ordering::Release);
@@ -90,6 +99,7 @@ impl Shared {
         if flush || self.is_old(now_us) {
             self.waker.wake();
         }
+        true
     }
 
     fn is_old(&self, now_us: u64) -> bool {
@@ -105,9 +115,13 @@ impl Shared {
 
     /// Hub: everything that was told, oldest first, into the empty `into`.
     pub(crate) fn take(&self, into: &mut Vec<Told>) {
-        if self.oldest_us.load(Ordering::Acquire) == NEVER {
-            return;
+        if self.oldest_us.load(Ordering::Acquire) != NEVER {
+            self.take_all(into);
         }
+    }
+
+    /// The same, and waits for a child that is just putting something in.
+    pub(crate) fn take_all(&self, into: &mut Vec<Told>) {
         let mut outbox = self.outbox();
         self.oldest_us.store(NEVER, Ordering::Release);
         std::mem::swap(&mut *outbox, into);
@@ -138,7 +152,7 @@ pub enum Next {
 #[derive(Debug)]
 pub struct Port {
     shared: Arc<Shared>,
-    /// Always there; taken out only to forget it.
+    /// Always there until the drop.
     batches: Option<Receiver<Vec<Ticket>>>,
 }
 
@@ -198,6 +212,8 @@ impl Drop for Port {
             std::mem::forget(self.batches.take());
             return;
         }
+        // Closed before anybody hears of it: a batch sent from now on is refused rather than lost with the channel.
+        drop(self.batches.take());
         self.shared.has_port.store(false, Ordering::Release);
         drop(self.shared.waker.inbox.send(Input::PortDown(self.shared.child)));
     }
@@ -257,15 +273,15 @@ impl Job {
         publish: Vec<Publication>,
         detail: Option<String>,
     ) -> bool {
-        if self.ended.swap(true, Ordering::AcqRel) || !self.shared.page.finish(self.slot, self.sequence) {
+        if self.ended.swap(true, Ordering::AcqRel) {
             return false;
         }
         let now_ns = self.shared.clock.mono_ns();
         let started_ns = self.started_ns.load(Ordering::Relaxed);
         let run_ns = (started_ns > 0).then(|| now_ns.saturating_sub(started_ns));
         let report = Report { tag: self.delivery.tag, outcome, results, publish, detail, run_ns };
-        self.shared.put(Told::End { slot: self.slot, report }, now_ns / 1000, self.last);
-        true
+        let told = Told::End { slot: self.slot, report };
+        self.shared.put_if(|page| page.finish(self.slot, self.sequence), told, now_ns / 1000, self.last)
     }
 }
 
@@ -274,13 +290,79 @@ impl Drop for Job {
         if *self.ended.get_mut() || self.shared.is_forked() {
             return;
         }
+        let (slot, sequence) = (self.slot, self.sequence);
         let started = *self.started_ns.get_mut() > 0;
+        let told = Told::Dropped { slot, tag: self.delivery.tag, started };
         // Either it runs and nobody will end it, or it is given back; a recalled one is the hub's already.
-        let page = &self.shared.page;
-        let ours = if started { page.finish(self.slot, self.sequence) } else { page.recall(self.slot, self.sequence) };
-        if ours {
-            let told = Told::Dropped { slot: self.slot, tag: self.delivery.tag, started };
-            self.shared.put(told, self.shared.clock.mono_ns() / 1000, true);
-        }
+        let step = |page: &Page| if started { page.finish(slot, sequence) } else { page.recall(slot, sequence) };
+        self.shared.put_if(step, told, self.shared.clock.mono_ns() / 1000, true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Link;
+    use crate::link::tests::{assignment, linked, linked_to};
+
+    fn jobs(link: &mut Link, port: &Port, tags: std::ops::Range<u64>) -> Vec<Job> {
+        assert!(link.send(tags.map(assignment).collect()).is_empty());
+        let Next::Batch(jobs) = port.try_next() else { panic!("no batch") };
+        jobs
+    }
+
+    #[test]
+    fn a_last_look_sees_every_job_that_runs() {
+        let (mut link, port) = linked();
+        let jobs = jobs(&mut link, &port, 1..4);
+        assert!(jobs[0].start() && jobs[1].start(), "the page names one of them");
+        let mut told = Vec::new();
+        let (back, begun) = link.last_look(&mut told);
+        assert_eq!((back, begun), (vec![DeliveryTag(3)], vec![DeliveryTag(1), DeliveryTag(2)]));
+        assert!(told.is_empty());
+    }
+
+    #[test]
+    fn a_last_look_waits_for_the_news_of_a_job_that_has_just_ended() {
+        let (mut link, port) = linked();
+        let jobs = jobs(&mut link, &port, 1..2);
+        assert!(jobs[0].start());
+        let (said, stepped) = crossbeam_channel::bounded(0);
+        let told = std::thread::scope(|scope| {
+            let job = &jobs[0];
+            scope.spawn(move || {
+                let step = |page: &Page| {
+                    let done = page.finish(job.slot, job.sequence);
+                    said.send(()).unwrap_or_default();
+                    std::thread::sleep(Duration::from_millis(20)); // for a look that does not wait
+                    done
+                };
+                let told = Told::Dropped { slot: job.slot, tag: job.delivery.tag, started: true };
+                assert!(job.shared.put_if(step, told, 1, false));
+            });
+            assert!(stepped.recv().is_ok());
+            let mut told = Vec::new();
+            let (back, begun) = link.last_look(&mut told);
+            assert!(back.is_empty() && begun.is_empty());
+            told
+        });
+        assert_eq!(told.len(), 1);
+        jobs[0].ended.store(true, Ordering::Relaxed);
+    }
+
+    #[test]
+    fn a_port_is_closed_before_it_is_said_to_be_free() {
+        let (inbox, news) = crossbeam_channel::bounded(0);
+        let (mut link, port) = linked_to(inbox);
+        std::thread::scope(|scope| {
+            let shared = Arc::clone(&port.shared);
+            scope.spawn(move || drop(port)); // which waits until its news is taken
+            while shared.has_port.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            let refused = link.send(vec![assignment(1)]);
+            assert!(matches!(news.recv(), Ok(Input::PortDown(0))));
+            assert_eq!(refused, [DeliveryTag(1)]);
+        });
     }
 }

@@ -11,7 +11,7 @@ use celeriac_protocol::DeliveryTag;
 use crossbeam_channel::Sender;
 
 use crate::child::{Shared, Ticket, Told};
-use crate::page::SLOTS;
+use crate::page::{SLOTS, SlotState};
 
 #[derive(Debug, Clone, Copy)]
 struct Taken {
@@ -96,10 +96,28 @@ impl Link {
         (taken.sequence == sequence).then_some((taken.tag, since_us))
     }
 
+    /// Before a cold stop: nothing starts any more, and every job is either taken back, or seen to have begun, or heard
+    /// of in `told`. Returns the first two.
+    pub(crate) fn last_look(&mut self, told: &mut Vec<Told>) -> (Vec<DeliveryTag>, Vec<DeliveryTag>) {
+        let back = self.recall();
+        // By the slots: the page's `current` is written a moment after the start.
+        let runs =
+            |slot: usize, taken: &Taken| self.shared.page.state(slot, taken.sequence) == Some(SlotState::Running);
+        let taken = self.slots.iter().enumerate().filter_map(|(slot, taken)| Some((slot, taken.as_ref()?)));
+        let begun = taken.filter(|(slot, taken)| runs(*slot, taken)).map(|(_, taken)| taken.tag).collect();
+        self.shared.take_all(told);
+        self.release_ended(told);
+        (back, begun)
+    }
+
     /// What the child has told, into the empty `told`; slots of ended jobs are free again.
     pub(crate) fn reports(&mut self, told: &mut Vec<Told>) {
         self.shared.take(told);
-        for one in told.iter() {
+        self.release_ended(told);
+    }
+
+    fn release_ended(&mut self, told: &[Told]) {
+        for one in told {
             if let Told::End { slot, .. } | Told::Dropped { slot, .. } = one {
                 self.release(*slot);
             }
@@ -108,5 +126,41 @@ impl Link {
 
     pub(crate) fn has_port(&self) -> bool {
         self.shared.has_port.load(Ordering::Acquire)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use bytes::Bytes;
+    use celeriac_engine::Verdict;
+    use celeriac_protocol::{Delivery, Message};
+
+    use super::*;
+    use crate::Clock;
+    use crate::child::{Port, Waker};
+    use crate::run::Input;
+
+    /// Both ends of a child, without a hub.
+    pub(crate) fn linked() -> (Link, Port) {
+        linked_to(crossbeam_channel::unbounded().0)
+    }
+
+    pub(crate) fn linked_to(inbox: Sender<Input>) -> (Link, Port) {
+        let waker = Arc::new(Waker { inbox, sent: AtomicBool::new(false) });
+        let shared = Arc::new(Shared::new(0, Clock::new(), waker));
+        shared.has_port.store(true, Ordering::Release);
+        let mut link = Link::new(Arc::clone(&shared));
+        let (door, batches) = crossbeam_channel::unbounded();
+        link.open(door);
+        (link, Port::new(shared, batches))
+    }
+
+    pub(crate) fn assignment(tag: u64) -> Assignment {
+        let message = Message::scan(Bytes::from_static(b"{}"));
+        let delivery =
+            Delivery { tag: DeliveryTag(tag), queue: "celery".into(), redelivered: false, crashes: 0, message };
+        Assignment { delivery: Arc::new(delivery), verdict: Verdict::Run }
     }
 }

@@ -217,12 +217,13 @@ impl Loop {
     /// it does, and what has ended is heard. Else tasks that have run would go back to their queues and run again.
     fn last_look(&mut self, now: Now) {
         for child in 0..self.links.len() {
-            let tags = self.links[child].recall();
-            self.engine.recalled(child, tags, now);
-            if let Some((tag, _)) = self.links[child].running() {
+            let mut told = std::mem::take(&mut self.told);
+            let (back, begun) = self.links[child].last_look(&mut told);
+            self.engine.recalled(child, back, now);
+            for tag in begun {
                 self.engine.begun(tag, now);
             }
-            self.reports(child, now);
+            self.hear(child, told, now);
         }
     }
 
@@ -278,6 +279,10 @@ impl Loop {
     fn reports(&mut self, child: ChildId, now: Now) {
         let mut told = std::mem::take(&mut self.told);
         self.links[child].reports(&mut told);
+        self.hear(child, told, now);
+    }
+
+    fn hear(&mut self, child: ChildId, mut told: Vec<Told>, now: Now) {
         for one in told.drain(..) {
             match one {
                 Told::End { report, .. } => self.engine.outcome(child, report, now),
