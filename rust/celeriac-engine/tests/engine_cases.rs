@@ -6,8 +6,9 @@ mod support;
 
 use bytes::Bytes;
 use celeriac_engine::window::Prefetch;
-use celeriac_engine::{Cycle, Engine, EngineConfig, Failure, Now, Outcome, Report, TaskPolicy, Work};
-use celeriac_protocol::{DeliveryTag, ResultWrite};
+use celeriac_engine::{Cycle, Engine, EngineConfig, Failure, Now, Outcome, Report, Stopping, TaskPolicy, Work};
+use celeriac_protocol::delivery::reasons;
+use celeriac_protocol::{DeliveryTag, ResultWrite, Settlement};
 use support::{DAY_MS, Spec, delivery};
 
 const LONG_US: u64 = 5_000;
@@ -16,10 +17,11 @@ fn at(mono_us: u64) -> Now {
     Now { mono_us, wall_ms: DAY_MS }
 }
 
-/// One child, and tasks `early` and `late`. Its first cycle is stored.
+/// One child, and tasks `early`, `late` and `careful` (late, again when its child dies). Its first cycle is stored.
 fn engine() -> Engine {
     let early = TaskPolicy::default();
-    let tasks = [("early", early), ("late", TaskPolicy { acks_late: true, ..early })];
+    let late = TaskPolicy { acks_late: true, ..early };
+    let tasks = [("early", early), ("late", late), ("careful", TaskPolicy { reject_on_worker_lost: true, ..late })];
     let mut engine = Engine::new(&EngineConfig {
         prefetch: Prefetch::Fixed(10),
         tasks: tasks.map(|(name, policy)| (name.to_owned(), policy)).into(),
@@ -32,8 +34,16 @@ fn engine() -> Engine {
 }
 
 fn give(engine: &mut Engine, tag: u64, task: &str) {
+    give_crashed(engine, tag, task, 0);
+}
+
+fn give_crashed(engine: &mut Engine, tag: u64, task: &str, crashes: u32) {
     let message = Spec::new(format!("id-{tag}"), task).envelope();
-    engine.deliveries(vec![delivery(tag, message, false, 0)], at(0));
+    engine.deliveries(vec![delivery(tag, message, false, crashes)], at(0));
+    dispatch(engine);
+}
+
+fn dispatch(engine: &mut Engine) {
     engine.dispatch(at(0));
     while let Some(work) = engine.next_work() {
         assert!(matches!(work, Work::Dispatch { .. }));
@@ -126,4 +136,33 @@ fn an_older_state_of_a_refused_cycle_is_stored_before_the_end_of_its_task() {
         engine.cycled(id, &[]);
     }
     assert_eq!(values(&stored), ["started", "failed"]);
+}
+
+#[test]
+fn an_early_acked_task_whose_child_died_at_once_does_not_run_again() {
+    let mut engine = engine();
+    give(&mut engine, 1, "early");
+    engine.dropped(0, DeliveryTag(1), true, at(1));
+    engine.stop(Stopping::Cold, at(1));
+    let cycle = engine.next_cycle(at(1)).unwrap();
+    assert_eq!(cycle.ends.into_iter().map(|end| end.settlement).collect::<Vec<_>>(), [Settlement::Ack]);
+}
+
+#[test]
+fn the_answer_for_a_task_whose_child_died_follows_its_settings() {
+    let answer = |task, crashes| {
+        let mut engine = engine();
+        give_crashed(&mut engine, 1, task, crashes);
+        engine.dropped(0, DeliveryTag(1), true, at(1));
+        dispatch(&mut engine);
+        engine.outcome(0, report(1, Outcome::Failure, "WorkerLostError"), at(2));
+        let cycle = engine.next_cycle(at(2)).unwrap();
+        let stored = cycle.results.len() + cycle.ends[0].results.len();
+        (cycle.ends[0].settlement.clone(), stored)
+    };
+    assert_eq!(answer("early", 0), (Settlement::Ack, 1));
+    assert_eq!(answer("late", 0), (Settlement::Ack, 1));
+    assert_eq!(answer("careful", 0), (Settlement::Requeue { front: true, crashed: true }, 0));
+    let (Settlement::Dead { reason, detail }, 1) = answer("careful", 2) else { panic!("not dead") };
+    assert!(reason == reasons::CRASHED && detail.starts_with("3 processes"), "{reason}: {detail}");
 }

@@ -221,6 +221,7 @@ impl Engine {
             self.back_in_line(tag, now);
             return;
         }
+        self.begun(tag, now);
         let policy = self.find_mut(tag).map(|held| (held.task, held.verdict, held.delivery.crashes));
         let Some((task, verdict, crashes)) = policy else { return };
         let answer = settlement(Outcome::Lost, verdict, self.tasks.policy(task), crashes, None);
@@ -232,10 +233,11 @@ impl Engine {
             return;
         }
         // It is over, but its end must be told: another child stores WorkerLostError.
-        if let Some(Held { verdict, place, delivery, .. }) = self.find_mut(tag) {
-            *verdict = Verdict::Crashed;
-            *place = Place::Ready;
-            let level = priority(delivery);
+        if let Some(held) = self.find_mut(tag) {
+            held.verdict = Verdict::Crashed;
+            held.place = Place::Ready;
+            held.answer = Some(answer);
+            let level = priority(&held.delivery);
             self.ready.push_front(level, tag);
         }
     }

@@ -123,7 +123,8 @@ impl Engine {
         }
         if let Ok(settled) = self.ledger.settle(tag, now) {
             let policy = self.tasks.policy(task);
-            let answer = settlement(report.outcome, verdict, policy, crashes, report.detail.as_deref());
+            let decide = || settlement(report.outcome, verdict, policy, crashes, report.detail.as_deref());
+            let answer = settled.item.answer.unwrap_or_else(decide);
             self.count(&answer);
             if let Settlement::Dead { reason, detail } = &answer {
                 let detail = detail.clone();

@@ -59,7 +59,11 @@ impl Engine {
             }
             _ => Place::Ready,
         };
-        if self.ledger.open(tag, Held { delivery, task, verdict, place, begun: false }, bytes, now).is_err() {
+        if self
+            .ledger
+            .open(tag, Held { delivery, task, verdict, place, begun: false, answer: None }, bytes, now)
+            .is_err()
+        {
             // The first one is still under way and will settle it; a transport that does this is broken.
             self.notices.push(Notice::Error(format!("the transport gave delivery {} twice", tag.0)));
             if let Place::Waiting(timer) = place {

@@ -20,7 +20,7 @@ mod words;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use celeriac_protocol::{Delivery, DeliveryTag};
+use celeriac_protocol::{Delivery, DeliveryTag, Settlement};
 
 use crate::hash::TagMap;
 use crate::ledger::Ledger;
@@ -45,6 +45,8 @@ struct Held {
     place: Place,
     /// The transport was told that its task began.
     begun: bool,
+    /// Its answer, when the child that ran it died and another one only tells of that.
+    answer: Option<Settlement>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
