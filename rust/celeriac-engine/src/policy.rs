@@ -9,8 +9,6 @@
 pub const BATCH_US: u64 = 1_500;
 /// Most tasks in one batch.
 pub const BATCH_MAX: usize = 64;
-/// Batches that a child may have in hand.
-pub const BATCHES: usize = 2;
 
 /// Moving average of a run time, in ns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,12 +72,6 @@ impl Fill {
     pub fn add(&mut self, share_us: u64) {
         self.count += 1;
         self.work_us += share_us;
-    }
-
-    /// Expected work in µs.
-    #[must_use]
-    pub fn work_us(&self) -> u64 {
-        self.work_us
     }
 }
 
