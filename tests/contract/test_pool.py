@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from celeriac import Celery, signals
-from celeriac.exceptions import Reject
+from celeriac.exceptions import Reject, WorkerLostError, WorkerTerminate
 from celeriac.worker import WorkController, state
 
 POOLS = ["solo", "threads"]
@@ -52,6 +52,10 @@ class Bench:
         @app.task(name="leave", shared=False)
         def leave() -> None:
             raise SystemExit(3)
+
+        @app.task(name="terminate", shared=False)
+        def terminate() -> None:
+            raise WorkerTerminate(1)
 
         @app.task(name="reject", shared=False, acks_late=True)
         def reject() -> None:
@@ -159,6 +163,15 @@ def test_as_many_tasks_run_at_once_as_the_pool_is_wide(parallel: Bench) -> None:
     assert len(worker.pool.running_jobs()) == 3
     parallel.gate.set()
     assert [result.get(timeout=10) for result in sent] == ["0", "1", "2", "3"]
+
+
+def test_a_child_that_ends_leaves_its_work_to_the_others(parallel: Bench) -> None:
+    parallel.start()
+    ending = parallel.send("terminate")
+    sent = [parallel.send("add", number, number) for number in range(100)]
+    assert [one.get(timeout=10) for one in sent] == [2 * number for number in range(100)]
+    with pytest.raises(WorkerLostError):
+        ending.get(timeout=10)
 
 
 def test_a_warm_stop_ends_what_runs_and_leaves_the_rest(bench: Bench) -> None:

@@ -66,6 +66,7 @@ class BasePool:
         self.options = options
         self._state: int | None = None
         self._ports: list[Port] = []
+        self._started = False
         self._running: list[Job | None] = []
         self._execute: Execute = _not_connected
         self._child_ends: Callable[[], Any] = _nothing
@@ -86,6 +87,7 @@ class BasePool:
     def start(self) -> None:
         """Starts the children."""
         self._state = self.RUN
+        self._started = True
         signals.worker_process_init.send(sender=None)
         self.on_start()
 
@@ -108,8 +110,9 @@ class BasePool:
         self.on_close()
 
     def _ended(self) -> None:
-        if self._ports:
-            self._ports = []
+        self._ports = []
+        if self._started:
+            self._started = False
             signals.worker_process_shutdown.send(sender=None, pid=os.getpid(), exitcode=0)
 
     def on_start(self) -> None: ...

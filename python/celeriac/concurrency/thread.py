@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celeriac.concurrency.base import WAIT_MS, BasePool, logger
 from celeriac.exceptions import WorkerTerminate
+
+if TYPE_CHECKING:
+    from celeriac._bridge.hub import Port
 
 __all__ = ["TaskPool"]
 
@@ -21,16 +24,20 @@ class TaskPool(BasePool):
         self._threads: list[threading.Thread] = []
 
     def on_start(self) -> None:
-        """Starts the threads. They are daemons: a cold shutdown must not wait for what they run."""
+        """Starts the threads. They are daemons: a cold shutdown must not wait for what they run.
+
+        Each is the only one to hold its port, which goes down with it:
+        others run what waits for a thread that has ended.
+        """
+        ports, self._ports = self._ports, []
         self._threads = [
-            threading.Thread(target=self._child, args=(index,), name=f"celeriac-pool-{index + 1}", daemon=True)
-            for index in range(len(self._ports))
+            threading.Thread(target=self._child, args=(index, port), name=f"celeriac-pool-{index + 1}", daemon=True)
+            for index, port in enumerate(ports)
         ]
         for thread in self._threads:
             thread.start()
 
-    def _child(self, index: int) -> None:
-        port = self._ports[index]
+    def _child(self, index: int, port: Port) -> None:
         try:
             while (batch := port.next_batch(WAIT_MS)) is not None:
                 self._run_batch(index, batch)
