@@ -77,6 +77,22 @@ fn no_queue_starves_beside_a_long_one() {
 }
 
 #[test]
+fn no_queue_starves_when_every_other_cycle_claims_nothing() {
+    everywhere(|url| {
+        let broker = producer(url);
+        broker.publish(&vec![message("a", "a"); 20]).unwrap();
+        broker.publish(&vec![message("b", "b"); 20]).unwrap();
+        let mut worker = Worker::start(url, &["a", "b"]);
+        let mut texts = Vec::new();
+        for _ in 0..8 {
+            texts.extend(worker.texts(1));
+            worker.cycle(0, vec![]);
+        }
+        assert_eq!(texts.iter().filter(|text| *text == "a").count(), 4, "{texts:?}");
+    });
+}
+
+#[test]
 fn delayed_messages_wait_in_the_store_and_come_in_the_order_of_their_time() {
     everywhere(|url| {
         let broker = producer(url);

@@ -354,7 +354,8 @@ impl Actor {
         self.owner = done.owner;
         self.due_ms = done.due_ms;
         self.hungry = done.hungry;
-        self.turn = self.turn.wrapping_add(1);
+        // Only after a claim: with one that claims and one that does not by turns, the same queue would always be first.
+        self.turn = self.turn.wrapping_add(usize::from(!done.taken.is_empty()));
         if done.renewed {
             self.renewed = Instant::now();
         }
