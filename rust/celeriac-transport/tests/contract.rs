@@ -248,6 +248,38 @@ fn broadcasts_reach_those_who_listen_now() {
 }
 
 #[test]
+fn a_change_of_queues_loses_no_broadcast() {
+    everywhere(|url| {
+        let broker = producer(url);
+        let mut worker = Worker::with(url, vec![queue("a"), bound("", "ctl", "fanout", "")]);
+        worker.cycle(0, vec![]);
+        broker.broadcast("ctl", "", b"hello").unwrap();
+        worker.consumer.set_consuming(queue("b"), true);
+        worker.wait(|event| matches!(event, Some(Event::Broadcast { .. })).then_some(()));
+    });
+}
+
+#[test]
+fn a_queue_that_cannot_be_consumed_stops_no_other() {
+    everywhere(|url| {
+        let broker = producer(url);
+        broker.declare(&bound("d", "exchange", "direct", "k")).unwrap();
+        broker.publish(&[message("a", "x")]).unwrap();
+        let mut worker = Worker::start(url, &["a"]);
+        let taken = worker.take(1);
+        worker.consumer.set_consuming(bound("t", "exchange", "topic", "k"), true);
+        assert_eq!(worker.cycle(0, vec![end(taken[0].tag, Settlement::Ack)]), []);
+        assert_eq!(depth(&*broker, "a"), (0, 0, 0));
+        let notice = worker.wait(|event| match event {
+            Some(Event::Notice(text)) => Some(text.clone()),
+            _ => None,
+        });
+        assert!(notice.contains("'t'") && notice.contains("'direct'"), "{notice}");
+        worker.stop();
+    });
+}
+
+#[test]
 fn consuming_can_begin_and_end_for_one_queue() {
     everywhere(|url| {
         let broker = producer(url);

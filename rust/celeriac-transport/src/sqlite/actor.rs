@@ -31,6 +31,7 @@ const MOST: usize = 256;
 static LAST_TAG: AtomicU64 = AtomicU64::new(0);
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other, no state of a machine")]
 pub(crate) struct Actor {
     store: &'static Store,
     sink: EventSink,
@@ -50,6 +51,8 @@ pub(crate) struct Actor {
     names: HashMap<i64, Arc<str>>,
     /// The rows in `consuming` do not say what `queues` says.
     stale: bool,
+    /// A queue that cannot be consumed is the caller's error; later it is left out with a notice.
+    starting: bool,
     /// Where the next claim begins among the queues.
     turn: usize,
     held: HashMap<DeliveryTag, Slot>,
@@ -57,8 +60,8 @@ pub(crate) struct Actor {
     handed: u64,
     /// There may be messages to take.
     hungry: bool,
-    /// Last broadcast that was handed over.
-    heard: i64,
+    /// Last broadcast that was handed over, or sent before we listened; `None` before the first transaction.
+    heard: Option<i64>,
     due_ms: Option<i64>,
     renewed: Instant,
     looked: Instant,
@@ -72,12 +75,22 @@ struct Done {
     owner: i64,
     /// The row was gone: everything held before is lost.
     reclaimed: bool,
-    registered: Option<(Vec<i64>, i64)>,
+    registered: Option<Registered>,
     refused: Vec<Vec<DeliveryTag>>,
     taken: Vec<Taken>,
     hungry: bool,
     due_ms: Option<i64>,
     renewed: bool,
+}
+
+/// What became of `Actor::queues`.
+struct Registered {
+    /// Ids of those that are consumed, in order.
+    ids: Vec<i64>,
+    /// Names of the others, and why.
+    refused: Vec<(String, String)>,
+    /// Last broadcast that was sent before.
+    heard: i64,
 }
 
 impl Actor {
@@ -105,12 +118,13 @@ impl Actor {
             ids: Vec::new(),
             names: HashMap::new(),
             stale: true,
+            starting: true,
             turn: 0,
             held: HashMap::new(),
             credit_total: 0,
             handed: 0,
             hungry: true,
-            heard: 0,
+            heard: None,
             due_ms: None,
             renewed: now,
             looked: now.checked_sub(TICK).unwrap_or(now),
@@ -146,6 +160,7 @@ impl Actor {
 
     pub(crate) fn run(mut self) {
         self.store.bell.sweep();
+        self.starting = false;
         loop {
             let mail = self.mailbox.take();
             for (spec, on) in mail.queues {
@@ -210,11 +225,11 @@ impl Actor {
         wait.max(if self.down { Duration::from_millis(50) } else { Duration::ZERO })
     }
 
-    /// Runs cycles in one transaction and reports. If one of several cannot be carried out, each has its own.
+    /// Runs cycles in one transaction and reports. If one of several orders cannot be carried out, each has its own.
     fn carry_out(&mut self, cycles: Vec<Cycle>, stop: bool) {
         let Err((cycles, error)) = self.cycle(cycles, stop) else { return };
         if matches!(error, TransportError::Refused(_)) {
-            if cycles.len() > 1 {
+            if cycles.len() > 1 || (stop && !cycles.is_empty()) {
                 for cycle in cycles {
                     self.carry_out(vec![cycle], false);
                 }
@@ -265,12 +280,12 @@ impl Actor {
         }
         wakes.own = done.owner;
         if !alive || self.stale {
-            done.registered = Some((self.sync_queues(db, done.owner)?, broadcasts::last(db)?));
+            done.registered = Some(self.sync_queues(db, done.owner)?);
         }
         for cycle in cycles {
             done.refused.push(self.settle(db, wakes, &done, cycle)?);
         }
-        let ids = done.registered.as_ref().map_or(&self.ids, |(ids, _)| ids).clone();
+        let ids = done.registered.as_ref().map_or(&self.ids, |registered| &registered.ids).clone();
         self.take(db, wakes, &mut done, &ids, credit)?;
         Ok(done)
     }
@@ -329,13 +344,21 @@ impl Actor {
         owners::set_idle(db, done.owner, left > 0 && !done.hungry)
     }
 
-    /// Makes the queues and writes down what we consume. Returns the queues' ids, in order.
-    fn sync_queues(&self, db: &mut Db, owner: i64) -> Result<Vec<i64>, Fault> {
+    /// Makes the queues and writes down what we consume.
+    fn sync_queues(&self, db: &mut Db, owner: i64) -> Result<Registered, Fault> {
         db.sql.prepare_cached("DELETE FROM consuming WHERE owner = ?1")?.execute([owner])?;
         db.sql.prepare_cached("DELETE FROM listening WHERE owner = ?1")?.execute([owner])?;
         let mut ids = Vec::with_capacity(self.queues.len());
+        let mut refused = Vec::new();
         for spec in &self.queues {
-            let id = route::declare(db, spec)?;
+            let id = match route::declare(db, spec) {
+                // Else no transaction would succeed any more: no end stored, no lease renewed.
+                Err(Fault::Ours(TransportError::Refused(why))) if !self.starting => {
+                    refused.push((spec.name.clone(), why));
+                    continue;
+                }
+                made => made?,
+            };
             db.sql.prepare_cached("INSERT OR IGNORE INTO consuming VALUES (?1, ?2)")?.execute([owner, id])?;
             ids.push(id);
         }
@@ -343,7 +366,7 @@ impl Actor {
             let mut insert = db.sql.prepare_cached("INSERT OR IGNORE INTO listening VALUES (?1, ?2)")?;
             insert.execute((owner, exchange))?;
         }
-        Ok(ids)
+        Ok(Registered { ids, refused, heard: broadcasts::last(db)? })
     }
 
     /// Takes over what is committed and tells the hub.
@@ -359,12 +382,16 @@ impl Actor {
         if done.renewed {
             self.renewed = Instant::now();
         }
-        if let Some((ids, heard)) = done.registered {
+        if let Some(Registered { ids, refused, heard }) = done.registered {
+            for (name, why) in refused {
+                self.queues.retain(|spec| spec.name != name);
+                (self.sink)(Event::Notice(format!("queue '{name}' is not consumed: {why}")));
+            }
             self.names.extend(ids.iter().zip(&self.queues).map(|(&id, spec)| (id, Arc::from(spec.name.as_str()))));
             self.ids = ids;
             self.stale = false;
-            if self.heard == 0 || done.reclaimed {
-                self.heard = heard;
+            if self.heard.is_none() || done.reclaimed {
+                self.heard = Some(heard);
             }
         }
         for (cycle, lost) in cycles.iter().zip(done.refused) {
@@ -438,12 +465,10 @@ impl Actor {
 
     /// Hands over new broadcasts.
     fn listen(&mut self) {
-        if self.exchanges.is_empty() {
-            return;
-        }
-        let Ok(news) = self.store.read(self.timeout, |db| broadcasts::since(db, self.heard)) else { return };
+        let Some(heard) = self.heard.filter(|_| !self.exchanges.is_empty()) else { return };
+        let Ok(news) = self.store.read(self.timeout, |db| broadcasts::since(db, heard)) else { return };
         for broadcast in news {
-            self.heard = broadcast.id;
+            self.heard = Some(broadcast.id);
             if self.exchanges.iter().any(|name| **name == *broadcast.exchange) {
                 (self.sink)(broadcast.into_event());
             }
