@@ -47,10 +47,16 @@ pub(crate) fn get(db: &Db, id: i64) -> Result<Option<DeadLetter>, Fault> {
     Ok(select.query_row([id], letter).optional()?)
 }
 
-/// Oldest first, at most `limit` of those with an id above `after`.
-pub(crate) fn ids_after(db: &Db, after: i64, limit: i64) -> Result<Vec<i64>, Fault> {
-    let mut select = db.sql.prepare_cached("SELECT id FROM dead WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-    Ok(select.query_map([after, limit], |row| row.get(0))?.collect::<Result<_, _>>()?)
+/// Oldest first, at most `limit` of those with an id above `after`, up to `newest`.
+pub(crate) fn ids_between(db: &Db, after: i64, newest: i64, limit: i64) -> Result<Vec<i64>, Fault> {
+    let mut select = db.sql.prepare_cached("SELECT id FROM dead WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
+    Ok(select.query_map([after, newest, limit], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+/// Id of the youngest; 0 if there is none.
+pub(crate) fn newest(db: &Db) -> Result<i64, Fault> {
+    let mut select = db.sql.prepare_cached("SELECT coalesce(max(id), 0) FROM dead")?;
+    Ok(select.query_row([], |row| row.get(0))?)
 }
 
 /// Puts it back at the end of its queue as a message with no history. False if there is none.

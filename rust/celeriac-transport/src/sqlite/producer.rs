@@ -37,7 +37,8 @@ impl SqliteProducer {
         )))
     }
 
-    /// Runs `step`, which handles the given ids or finds the next ones itself, until all is done.
+    /// Runs `step` for the given dead letters, or for all that there are now. Not for later ones: a worker may bury again
+    /// what was replayed, and this would never end.
     fn in_chunks(
         &self,
         ids: Option<&[i64]>,
@@ -45,13 +46,14 @@ impl SqliteProducer {
     ) -> Result<u64, TransportError> {
         let mut count = 0;
         let mut after = i64::MIN;
+        let newest = if ids.is_none() { self.store.read(self.timeout, |db| dead::newest(db))? } else { i64::MAX };
         let mut given = ids.map(|ids| ids.chunks(usize::try_from(CHUNK).unwrap_or(1)));
         loop {
             let chunk = given.as_mut().map(|chunks| chunks.next().unwrap_or_default().to_vec());
             let (done, last) = self.store.write(self.timeout, |db, wakes| {
                 let chunk = match &chunk {
                     Some(ids) => ids.clone(),
-                    None => dead::ids_after(db, after, CHUNK)?,
+                    None => dead::ids_between(db, after, newest, CHUNK)?,
                 };
                 let mut done = 0;
                 for &id in &chunk {
@@ -150,4 +152,41 @@ fn purge_some(db: &super::connection::Db, queue: i64) -> Result<u64, Fault> {
     // Expired results have no other regular visitor in a deployment without workers.
     records::expire(db, CHUNK)?;
     Ok(count as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn memory(name: &str) -> SqliteProducer {
+        let settings = Settings::parse(&format!("memory://{name}"), &Options::new()).unwrap();
+        SqliteProducer::new(&settings, TIMEOUT)
+    }
+
+    fn bury(db: &super::super::connection::Db) -> Result<(), Fault> {
+        let sql =
+            "INSERT INTO dead (queue, priority, reason, detail, died_ms, payload) VALUES ('q', 0, '', '', 0, x'')";
+        db.sql.execute(sql, [])?;
+        Ok(())
+    }
+
+    #[test]
+    fn dead_letters_that_are_buried_again_meanwhile_are_left_for_the_next_call() {
+        let producer = memory("buried-again");
+        producer.store.write(TIMEOUT, |db, _| (0..3).try_for_each(|_| bury(db))).unwrap();
+        let mut steps = 0;
+        let done = producer.in_chunks(None, |db, _, id| {
+            steps += 1;
+            if steps > 100 {
+                return Err(TransportError::Refused("it never ends".to_owned()).into());
+            }
+            bury(db)?;
+            dead::delete(db, id)
+        });
+        assert_eq!(done.unwrap(), 3);
+        assert_eq!(producer.dead_list(10, None).unwrap().len(), 3);
+    }
 }
