@@ -5,7 +5,8 @@ mod support;
 
 use celeriac_protocol::Settlement;
 use celeriac_transport::contract::{Cycle, Event, TransportError};
-use support::{Worker, bound, depth, end, message, now_ms, producer, queue, result, results, text};
+use celeriac_transport::{Options, open};
+use support::{PATIENCE, Worker, bound, depth, end, message, now_ms, producer, queue, result, results, text};
 
 /// Runs `test` with the URL of a fresh store of each kind.
 fn everywhere(test: impl Fn(&str)) {
@@ -280,6 +281,23 @@ fn a_queue_that_cannot_be_consumed_stops_no_other() {
 }
 
 #[test]
+fn a_consumer_that_fails_says_that_it_has_stopped() {
+    everywhere(|url| {
+        let (sender, events) = std::sync::mpsc::channel();
+        let mut consumer = open::consumer(url, &Options::new(), PATIENCE).unwrap();
+        let sink = move |event| {
+            assert!(!matches!(event, Event::Cycled { .. }), "as a defect would");
+            drop(sender.send(event));
+        };
+        consumer.start(vec![queue("a")], std::sync::Arc::new(sink)).unwrap();
+        consumer.submit(Cycle::default());
+        let last = events.recv_timeout(PATIENCE);
+        assert!(matches!(last, Ok(Event::Stopped)), "{last:?}");
+        consumer.join();
+    });
+}
+
+#[test]
 fn consuming_can_begin_and_end_for_one_queue() {
     everywhere(|url| {
         let broker = producer(url);
@@ -346,7 +364,7 @@ fn a_result_stored_by_a_worker_wakes_every_waiting_thread() {
                             if store.get(&["k"]).unwrap()[0].is_some() {
                                 return;
                             }
-                            store.wait_change(seen, support::PATIENCE).unwrap();
+                            store.wait_change(seen, PATIENCE).unwrap();
                         }
                     })
                 })

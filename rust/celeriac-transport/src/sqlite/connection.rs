@@ -84,17 +84,12 @@ impl Db {
     ) -> Result<T, TransportError> {
         DEADLINE.set(Some(deadline));
         if !self.sql.is_autocommit() {
-            let _ = self.sql.execute_batch("ROLLBACK"); // a panic left it
+            self.roll_back(); // a panic left it
         }
         let done = self.transact(work);
         done.map_err(|fault| {
             let system = system_error(&self.sql);
-            if !self.sql.is_autocommit() {
-                let _ = self.sql.execute_batch("ROLLBACK");
-            }
-            // Queues made and ids given by the transaction are gone with it.
-            self.routes.clear();
-            self.topology = -1;
+            self.roll_back();
             let error = fault.named(&self.place, system);
             if matches!(error, TransportError::Full(_)) {
                 // What the log holds may fit into the database, and the log's room is free again: deleting needs some.
@@ -102,6 +97,15 @@ impl Db {
             }
             error
         })
+    }
+
+    fn roll_back(&mut self) {
+        if !self.sql.is_autocommit() {
+            let _ = self.sql.execute_batch("ROLLBACK");
+        }
+        // Queues made and ids given by the transaction are gone with it.
+        self.routes.clear();
+        self.topology = -1;
     }
 
     fn transact<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -14,7 +15,7 @@ use super::notify::drain;
 use super::settings::Settings;
 use super::store::{Store, lock};
 use super::waiting::readable;
-use crate::contract::{Consumer, Cycle, EventSink, QueueSpec, TransportError};
+use crate::contract::{Consumer, Cycle, Event, EventSink, QueueSpec, TransportError};
 
 /// See [`Consumer`].
 pub(crate) struct SqliteConsumer {
@@ -106,9 +107,15 @@ impl SqliteConsumer {
 
 impl Consumer for SqliteConsumer {
     fn start(&mut self, queues: Vec<QueueSpec>, sink: EventSink) -> Result<(), TransportError> {
+        let told = Arc::clone(&sink);
         let mut actor = Actor::new(self.store, self.lease, self.timeout, Arc::clone(&self.mailbox), queues, sink);
         actor.open()?;
-        let thread = std::thread::Builder::new().name("celeriac-sqlite".into()).spawn(move || actor.run());
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| actor.run())).is_err() {
+                told(Event::Stopped); // else the hub would wait for its answers for ever
+            }
+        };
+        let thread = std::thread::Builder::new().name("celeriac-sqlite".into()).spawn(run);
         self.thread = Some(thread.map_err(|error| TransportError::Unavailable(format!("no thread: {error}")))?);
         Ok(())
     }

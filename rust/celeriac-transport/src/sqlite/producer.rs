@@ -156,6 +156,8 @@ fn purge_some(db: &super::connection::Db, queue: i64) -> Result<u64, Fault> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::Options;
 
@@ -188,5 +190,27 @@ mod tests {
         });
         assert_eq!(done.unwrap(), 3);
         assert_eq!(producer.dead_list(10, None).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_panic_leaves_no_route_to_a_queue_that_was_never_made() {
+        let producer = memory("panic");
+        let broken = catch_unwind(AssertUnwindSafe(|| {
+            producer.store.write::<()>(TIMEOUT, |db, _| {
+                route::route(db, "", "new")?;
+                panic!("as a defect would")
+            })
+        }));
+        assert!(broken.is_err());
+        let message = Publication {
+            exchange: "".into(),
+            routing_key: "new".into(),
+            priority: 0,
+            due_ms: None,
+            payload: bytes::Bytes::from_static(b"x"),
+        };
+        assert_eq!(producer.publish(&[message]).unwrap(), 1);
+        let depths = producer.depths().unwrap();
+        assert_eq!(depths.iter().map(|depth| (&*depth.name, depth.ready)).collect::<Vec<_>>(), [("new", 1)]);
     }
 }
