@@ -21,7 +21,7 @@ use crate::contract::{Cycle, Event, EventSink, QueueSpec, TransportError};
 
 /// How often dead workers are looked for, and the queues without being told.
 const TICK: Duration = Duration::from_millis(400);
-/// How often expired results are dropped, and how many at a time.
+/// How often expired results are dropped, and how many at a time; once there are more, that many at every look.
 const SWEEP: Duration = Duration::from_secs(30);
 const SWEPT: i64 = 1000;
 /// Most messages taken in one transaction: the lock is for others, too.
@@ -128,7 +128,7 @@ impl Actor {
             due_ms: None,
             renewed: now,
             looked: now.checked_sub(TICK).unwrap_or(now),
-            swept: now,
+            swept: now.checked_sub(SWEEP).unwrap_or(now),
             down: false,
         };
         for spec in specs {
@@ -440,8 +440,10 @@ impl Actor {
         }
         self.listen();
         if self.swept.elapsed() >= SWEEP {
-            self.swept = Instant::now();
-            let _ = self.store.write(self.timeout, |db, _| records::expire(db, SWEPT));
+            let dropped = self.store.write(self.timeout, |db, _| records::expire(db, SWEPT));
+            if !dropped.is_ok_and(|count| i64::try_from(count) == Ok(SWEPT)) {
+                self.swept = Instant::now();
+            }
         }
     }
 

@@ -146,3 +146,37 @@ impl Drop for SqliteConsumer {
         self.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::Options;
+    use crate::sqlite::connection::Db;
+
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    fn results(store: &Store) -> i64 {
+        let count = |db: &mut Db| Ok(db.sql.query_row("SELECT count(*) FROM result", [], |row| row.get(0))?);
+        store.read(TIMEOUT, count).unwrap()
+    }
+
+    #[test]
+    fn expired_results_do_not_pile_up_when_they_are_many() {
+        let settings = Settings::parse("memory://many-expired", &Options::new()).unwrap();
+        let mut consumer = SqliteConsumer::new(&settings, TIMEOUT).unwrap();
+        let fill = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500) \
+                    INSERT INTO result (key, expires_ms, success, value) SELECT CAST(i AS BLOB), 1, 1, x'' FROM n";
+        consumer.store.write(TIMEOUT, |db, _| Ok(db.sql.execute(fill, [])?)).unwrap();
+        assert_eq!(results(consumer.store), 2500);
+        consumer.start(Vec::new(), Arc::new(drop)).unwrap();
+        let patience = Instant::now();
+        while results(consumer.store) > 0 {
+            assert!(patience.elapsed() < TIMEOUT, "{} are left", results(consumer.store));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        consumer.stop();
+        consumer.join();
+    }
+}
