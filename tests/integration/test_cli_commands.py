@@ -195,6 +195,27 @@ class TestErrors:
             assert "Traceback" not in done.stderr
             assert done.stdout == ""
 
+    @pytest.mark.parametrize("where", ["config_from_object('not_there')", "conf.include = ['not_there']"])
+    @pytest.mark.parametrize("command", ["worker", "report"])
+    def test_a_module_that_a_setting_names_in_vain_is_one_line(
+        self, cli: Cli, tmp_path: Path, where: str, command: str
+    ) -> None:
+        (tmp_path / "vain.py").write_text(f"from celeriac import Celery\napp = Celery('vain')\napp.{where}\n")
+        done = cli(command, app="vain")
+        assert done.returncode == 78, done.stderr
+        assert "No module named 'not_there'" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Traceback" in cli("--traceback", command, app="vain").stderr
+
+    def test_a_module_of_the_app_that_lacks_another_one_shows_where(self, cli: Cli, tmp_path: Path) -> None:
+        (tmp_path / "part.py").write_text("import a_module_that_is_missing\n")
+        (tmp_path / "vain.py").write_text(
+            "from celeriac import Celery\napp = Celery('vain')\napp.conf.include = ['part']\n"
+        )
+        done = cli("worker", app="vain")
+        assert done.returncode != 0
+        assert "part.py" in done.stderr
+
     def test_a_worker_on_an_unusable_file_ends_with_69_or_78(self, cli: Cli, tmp_path: Path) -> None:
         (tmp_path / "text.db").write_text("this is no database, and long enough to be seen as such " * 40)
         done = cli("-b", f"sqlite:///{tmp_path / 'text.db'}", "worker", "-c", "1")

@@ -15,7 +15,19 @@ def exit_code(exc: BaseException) -> int:
     """The exit code that stands for `exc` (docs/reference/cli.md)."""
     if isinstance(exc, OperationalError):
         return EX_UNAVAILABLE
-    return EX_CONFIG if isinstance(exc, ImproperlyConfigured) else EX_FAILURE
+    return EX_CONFIG if isinstance(exc, ImproperlyConfigured) or _named_in_vain(exc) else EX_FAILURE
+
+
+def _named_in_vain(exc: BaseException) -> bool:
+    """True for a missing module that celeriac was told to import: a traceback would show nothing but celeriac."""
+    if not isinstance(exc, ModuleNotFoundError):
+        return False
+    import traceback
+    from pathlib import Path
+
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(exc.__traceback__)]
+    importers = [name for name in files if "importlib" not in name]
+    return bool(importers) and importers[-1].startswith(str(Path(__file__).parents[1]))
 
 
 def explain(exc: Exception) -> int | None:
@@ -26,7 +38,7 @@ def explain(exc: Exception) -> int | None:
     """
     if os.environ.get("CELERIAC_TRACEBACK"):
         return None
-    if not isinstance(exc, (CeleryError, KombuError, SecurityError, OSError)):
+    if not isinstance(exc, (CeleryError, KombuError, SecurityError, OSError)) and not _named_in_vain(exc):
         return None
     # A worker has redirected the standard streams to its log; the last word belongs on the real one.
     stream = sys.__stderr__ if hasattr(sys.stderr, "logger") else sys.stderr
