@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["check_option_values", "check_task_id"]
+__all__ = ["check_option_values", "check_task_id", "check_task_name"]
 
 _PRIORITIES = range(256)
 
@@ -74,3 +74,11 @@ def check_task_id(task_id: Any) -> None:
     """Raises TypeError for an id that is no text: its result could never be found."""
     if not isinstance(task_id, str) or not task_id:
         raise TypeError(f"option 'task_id': expected text that is not empty, got {task_id!r}")
+
+
+def check_task_name(name: Any) -> None:
+    """Raises TypeError for a name that is no text: no worker could tell which task is meant."""
+    if not isinstance(name, str) or not name:
+        own = getattr(name, "name", None)
+        hint = f": write {own!r}" if isinstance(own, str) else ""
+        raise TypeError(f"send_task: expected the task's name, got {name!r}{hint}")

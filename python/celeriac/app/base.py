@@ -301,7 +301,13 @@ class Celery(Setup):
         """Sends a task by name; it need not be known here. Options as in `Task.apply_async`.
 
         A task of this name that is registered here gives its own options as defaults.
+
+        Raises:
+            TypeError: `name` is no text, or as `Task.apply_async`.
         """
+        from celeriac.app._option_values import check_task_name
+
+        check_task_name(name)
         if self.conf.task_always_eager:
             import warnings
 

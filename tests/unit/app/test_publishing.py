@@ -445,3 +445,18 @@ def test_values_that_no_reader_could_use(add: Any, broker: Any, options: Any, er
     with pytest.raises(error, match=next(iter(options))):
         add.apply_async((1,), **options)
     assert broker.published == []
+
+
+@pytest.mark.parametrize("name", [None, "", 5, b"t.add"])
+def test_a_task_without_a_name_is_not_sent(name: Any) -> None:
+    with Celery("t", broker="memory://nameless", set_as_current=False) as app:
+        with pytest.raises(TypeError, match="expected the task's name"):
+            app.send_task(name)
+        assert app.broker.depths() == []
+
+
+def test_a_task_given_for_its_name_is_told_so() -> None:
+    with Celery("t", broker="memory://nameless", set_as_current=False) as app:
+        task = app.task(name="t.add", shared=False)(print)
+        with pytest.raises(TypeError, match=r"t\.add"):
+            app.send_task(task)  # type: ignore[arg-type]
