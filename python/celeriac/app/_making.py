@@ -47,11 +47,11 @@ def _declare(app: Any, fun: Callable[..., Any], opts: dict[str, Any]) -> Any:
 
 
 def _make_late(app: Any, fun: Callable[..., Any], **opts: Any) -> Any:
-    if not app.finalized:
-        # Making one task makes all of them, so that names are complete whoever asks first.
-        app.finalize(auto=True)
+    with app._finalize_lock:  # another thread may be making it just now: there must be one
+        if not app.finalized:
+            # Making one task makes all of them, so that names are complete whoever asks first.
+            app.finalize(auto=True)
         return task_from_fun(app, fun, **opts)
-    return task_from_fun(app, fun, **opts)
 
 
 def task_from_fun(

@@ -8,11 +8,13 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import pytest
 
 from celeriac import Celery, _state, current_app, current_task, shared_task
+from celeriac.app import _making
 from celeriac.app.registry import TaskRegistry
 from celeriac.app.task import Task
 from celeriac.exceptions import DuplicateTaskNameWarning, InvalidTaskError, NotRegistered
@@ -434,7 +436,16 @@ def test_built_in_tasks(app: Any) -> None:
     assert app.tasks["celery.starmap"](dict(task.s()), [[1], [2]]) == [2, 4]
 
 
-def test_threads_finalise_once(app: Any) -> None:
+@pytest.mark.parametrize("pause_s", [0, 0.002])
+def test_threads_finalise_once(app: Any, monkeypatch: pytest.MonkeyPatch, pause_s: float) -> None:
+    """Every thread gets the task that is registered, even if others are about to make it, too."""
+    make = _making.make_checker
+
+    def make_slowly(*args: Any) -> Any:
+        time.sleep(pause_s)
+        return make(*args)
+
+    monkeypatch.setattr(_making, "make_checker", make_slowly)
     tasks = [app.task(name=f"t{n}")(plain) for n in range(20)]
     start = threading.Barrier(8)
     names: list[Any] = []
