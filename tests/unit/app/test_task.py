@@ -15,6 +15,7 @@ import pytest
 
 from celeriac import Celery, _state, current_app, current_task, shared_task
 from celeriac.app import _making
+from celeriac.app._checker import make_checker
 from celeriac.app.registry import TaskRegistry
 from celeriac.app.task import Task
 from celeriac.exceptions import DuplicateTaskNameWarning, InvalidTaskError, NotRegistered
@@ -439,7 +440,7 @@ def test_built_in_tasks(app: Any) -> None:
 @pytest.mark.parametrize("pause_s", [0, 0.002])
 def test_threads_finalise_once(app: Any, monkeypatch: pytest.MonkeyPatch, pause_s: float) -> None:
     """Every thread gets the task that is registered, even if others are about to make it, too."""
-    make = _making.make_checker
+    make = make_checker
 
     def make_slowly(*args: Any) -> Any:
         time.sleep(pause_s)
