@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from celeriac.concurrency.base import WAIT_MS, BasePool, logger
@@ -41,9 +42,13 @@ class TaskPool(BasePool):
         try:
             while (batch := port.next_batch(WAIT_MS)) is not None:
                 self._run_batch(index, batch)
-        except WorkerTerminate:
+        except WorkerTerminate as ending:
             logger.warning("A task raised WorkerTerminate: its thread ends")
+            # What the frames hold, jobs and port, goes back to the hub now and not when garbage is collected.
+            traceback.clear_frames(ending.__traceback__)
         finally:
+            batch = None
+            del port
             self._child_ends()
 
     def on_stop(self) -> None:
