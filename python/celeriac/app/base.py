@@ -113,6 +113,7 @@ class Celery(Setup):
         self.strict_typing = strict_typing
         self.configured = False
         self.finalized = False
+        self._has_all_tasks = False
         self.user_options: defaultdict[str, set[Any]] = defaultdict(set)
         self.steps: defaultdict[str, set[Any]] = defaultdict(set)
         self.use_fast_trace_task = False
@@ -227,9 +228,9 @@ class Celery(Setup):
         Raises:
             RuntimeError: `auto` is set and ``autofinalize`` is off.
         """
-        if self.finalized:
+        if self._has_all_tasks:
             return
-        with self._finalize_lock:
+        with self._finalize_lock:  # other threads wait until all are made; the one that makes them comes here again
             if self.finalized:
                 return
             if auto and not self.autofinalize:
@@ -244,6 +245,7 @@ class Celery(Setup):
                 maybe_evaluate(self._pending.pop(0))
             for task in list(self._tasks.values()):
                 type(task).bind(self)
+            self._has_all_tasks = True
             self.on_after_finalize.send(sender=self)
 
     @cached_property

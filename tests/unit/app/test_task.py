@@ -40,6 +40,26 @@ def test_a_task_is_made_when_it_is_needed(app: Any) -> None:
     assert isinstance(task, Task)
 
 
+def test_threads_that_ask_at_once_all_find_the_tasks(app: Any) -> None:
+    began = threading.Event()
+    asked = threading.Event()
+
+    class Slow(Task):
+        @classmethod
+        def on_bound(cls, app: Any) -> None:
+            began.set()
+            asked.wait(0.2)  # the other thread cannot say that it waits for the lock, so this one must end by itself
+
+    app.task(plain, name="t.slow", base=Slow)
+    app.task(plain, name="t.plain")
+    first = threading.Thread(target=app.finalize)
+    first.start()
+    assert began.wait(10)
+    assert app.tasks["t.plain"](1) == 3
+    asked.set()
+    first.join(10)
+
+
 def test_the_function_shows_through(app: Any) -> None:
     task = app.task(plain)
     assert task.__wrapped__ is plain
