@@ -42,7 +42,7 @@ def _crates(measured: dict[str, Any]) -> str:
     lines += ["", "| program | measure | |", "|---|---|---|"]
     for figures in measured["programs"]:
         rest = {name: value for name, value in figures.items() if name not in {"store", "measure"}}
-        shown = ", ".join(f"{name} {value:,}" for name, value in rest.items())
+        shown = ", ".join(f"{name} {value if isinstance(value, str) else f'{value:,}'}" for name, value in rest.items())
         lines.append(f"| {figures.get('store', '')} | {figures.get('measure', '')} | {shown} |")
     return "\n".join(lines)
 

@@ -85,3 +85,8 @@ def test_only_new_estimates_are_read(tmp_path: Path) -> None:
         os.utime(folder / "estimates.json", (1000 - age, 1000 - age))
     assert crates._medians(tmp_path, since=950) == {"group/new": {"median_ns": 5.0}}
     assert crates._printed('text\n{"measure": "drain"}\n') == [{"measure": "drain"}]
+
+
+def test_a_program_may_print_words_among_its_figures() -> None:
+    measured = {"criterion": {}, "programs": [{"store": "file", "measure": "publish", "count": 20_000, "ids": "random"}]}
+    assert "| file | publish | count 20,000, ids random |" in report._crates(measured)
