@@ -88,5 +88,8 @@ def test_only_new_estimates_are_read(tmp_path: Path) -> None:
 
 
 def test_a_program_may_print_words_among_its_figures() -> None:
-    measured = {"criterion": {}, "programs": [{"store": "file", "measure": "publish", "count": 20_000, "ids": "random"}]}
+    measured = {
+        "criterion": {},
+        "programs": [{"store": "file", "measure": "publish", "count": 20_000, "ids": "random"}],
+    }
     assert "| file | publish | count 20,000, ids random |" in report._crates(measured)
