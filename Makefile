@@ -11,7 +11,7 @@ PYTEST := $(PY) -m pytest
 DEMO_DIR ?=
 BENCH_ARGS ?=
 
-.PHONY: help setup build fmt lint typecheck stubtest test test-all test-rust test-unit test-contract test-compat \
+.PHONY: help setup servers build fmt lint typecheck stubtest test test-all test-rust test-unit test-contract test-compat \
 	test-integration test-stress bench bench-rust bench-boundary bench-system bench-report demo docs wheel venvs clean
 
 help: ## List the targets
@@ -26,6 +26,16 @@ $(VENV)/.ready: pyproject.toml .ci/venv
 	$(PY) -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(PY) -m pip install --quiet --disable-pip-version-check --group dev
 	touch $@
+
+# Debian starts what it installs as a service; a test's server is its own, so that one is not wanted.
+servers: ## Install the servers that tests and benches start (apt-get; as root or with sudo)
+	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { \
+		run=; [ "$$(id -u)" = 0 ] || run=sudo; \
+		$$run apt-get update -qq; \
+		printf '#!/bin/sh\nexit 101\n' | $$run tee /usr/sbin/policy-rc.d >/dev/null; $$run chmod +x /usr/sbin/policy-rc.d; \
+		$$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server redis-sentinel >/dev/null; \
+		$$run rm -f /usr/sbin/policy-rc.d; \
+	}
 
 build: $(VENV)/.ready ## Compile the core into python/celeriac (release)
 	. $(VENV)/bin/activate && PIP_QUIET=1 maturin develop --release --quiet
@@ -66,7 +76,7 @@ stubtest: $(VENV)/.ready ## Compare _core.pyi with the compiled module
 
 # --- tests -------------------------------------------------------------------------------------------------------
 
-test: build venvs lint typecheck stubtest test-rust ## Everything CI runs: build, all checks, all tests (about 8 minutes)
+test: servers build venvs lint typecheck stubtest test-rust ## Everything CI runs: build, all checks, all tests (about 8 minutes)
 	$(PYTEST) tests
 
 test-all: test bench-boundary ## `test`, and the border's benches once

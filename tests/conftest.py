@@ -13,6 +13,7 @@ from tests.support.journal import Journal
 
 if TYPE_CHECKING:
     from celeriac import Celery
+    from tests.support.redis_server import RedisServer
     from tests.support.worker import Worker
 
 # Settings of the person at the desk must not reach the tests.
@@ -24,6 +25,24 @@ for _name in [name for name in os.environ if name.startswith(("CELERY", "CELERIA
 def broker_url(tmp_path: Path) -> str:
     """The URL of an embedded broker of this test's own."""
     return f"sqlite:///{tmp_path / 'queue.db'}"
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One server for the whole run: for tests that only need some Redis. See `redis_server`."""
+    from tests.support.redis_server import RedisServer
+
+    with RedisServer.start(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """The shared server, empty. Tests that stop, restart or configure a server start one of their own."""
+    from tests.support.redis_server import HOST, command
+
+    command(HOST, shared_redis.port, "FLUSHALL")
+    return shared_redis
 
 
 @pytest.fixture
