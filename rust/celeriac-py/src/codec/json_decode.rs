@@ -143,8 +143,7 @@ impl<'py> Decoder<'_, 'py> {
         }
         loop {
             list.append(self.value(depth)?)?;
-            if !self.lexer.take(b',') {
-                self.lexer.expect(b']', "',' or ']'")?;
+            if !self.lexer.more(b']', "',' or ']'")? {
                 return Ok(list);
             }
         }
@@ -174,8 +173,7 @@ impl<'py> Decoder<'_, 'py> {
             self.lexer.expect(b':', "':'")?;
             let value = self.value(depth)?;
             dict.set_item(key, value)?;
-            if !self.lexer.take(b',') {
-                self.lexer.expect(b'}', "',' or '}'")?;
+            if !self.lexer.more(b'}', "',' or '}'")? {
                 break;
             }
         }
