@@ -91,16 +91,12 @@ fn skip_other(text: &str, at: usize) -> Result<((), usize), JsonError> {
                 return Ok(((), lexer.at()));
             }
             let object = levels.in_object();
-            if lexer.take(b',') {
+            let (close, what) = if object { (b'}', "',' or '}'") } else { (b']', "',' or ']'") };
+            if lexer.more(close, what)? {
                 if object {
                     lexer.skip_key()?;
                 }
                 break;
-            }
-            if object {
-                lexer.expect(b'}', "',' or '}'")?;
-            } else {
-                lexer.expect(b']', "',' or ']'")?;
             }
             levels.depth -= 1;
         }

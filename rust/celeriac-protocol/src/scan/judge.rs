@@ -92,7 +92,7 @@ fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
     if lexer.peek() != Some(b'{') {
         return Err(none());
     }
-    object(lexer, |key, lexer| field(&mut fields, key, lexer)).and_then(|mut lexer| lexer.end()).map_err(|error| {
+    object(lexer, &[], |key, lexer| field(&mut fields, key, lexer)).and_then(|mut lexer| lexer.end()).map_err(|error| {
         malformed(&format!("protocol 1 body is not JSON: {} at its byte {}", error.problem, error.at), at)
     })?;
     if matches!(fields.task, Value::Missing) {
@@ -174,7 +174,7 @@ fn tagged_datetime(text: &str) -> Option<Str<'_>> {
     let mut lexer = Lexer::new(text);
     let mut tag = Value::Missing;
     let mut given = Value::Missing;
-    members(&mut lexer, |key, lexer| {
+    members(&mut lexer, &[], |key, lexer| {
         let member = value(lexer)?;
         match key {
             b"__type__" => tag = member,

@@ -40,25 +40,60 @@ pub(super) struct Envelope<'a> {
     pub(super) properties: Properties<'a>,
 }
 
+/// What Celery writes, in its order, each name as it stands in the text: see [`object`].
+const MEMBERS: [&[u8]; 5] =
+    [b"\"body\": ", b"\"content-encoding\": ", b"\"content-type\": ", b"\"headers\": ", b"\"properties\": "];
+const HEADERS: [&[u8]; 19] = [
+    b"\"lang\": ",
+    b"\"task\": ",
+    b"\"id\": ",
+    b"\"shadow\": ",
+    b"\"eta\": ",
+    b"\"expires\": ",
+    b"\"group\": ",
+    b"\"group_index\": ",
+    b"\"retries\": ",
+    b"\"timelimit\": ",
+    b"\"root_id\": ",
+    b"\"parent_id\": ",
+    b"\"argsrepr\": ",
+    b"\"kwargsrepr\": ",
+    b"\"origin\": ",
+    b"\"ignore_result\": ",
+    b"\"replaced_task_nesting\": ",
+    b"\"stamped_headers\": ",
+    b"\"stamps\": ",
+];
+const PROPERTIES: [&[u8]; 7] = [
+    b"\"correlation_id\": ",
+    b"\"reply_to\": ",
+    b"\"delivery_mode\": ",
+    b"\"delivery_info\": ",
+    b"\"priority\": ",
+    b"\"body_encoding\": ",
+    b"\"delivery_tag\": ",
+];
+const DELIVERY_INFO: [&[u8]; 2] = [b"\"exchange\": ", b"\"routing_key\": "];
+
 pub(super) fn envelope(text: &str) -> Result<Envelope<'_>, JsonError> {
     let mut lexer = Lexer::new(text);
     let mut found = Envelope::default();
     if lexer.peek() != Some(b'{') {
         return Err(lexer.error(Problem::Expected("an object")));
     }
-    lexer = object(lexer, |key, lexer| {
+    lexer = object(lexer, &MEMBERS, |key, lexer| {
         let place = match key {
             b"body" => &mut found.body,
             b"content-type" => &mut found.content_type,
             b"content-encoding" => &mut found.content_encoding,
             b"headers" => {
                 found.fields = Fields::default();
-                found.headers = members(lexer, |key, lexer| field(&mut found.fields, key, lexer))?;
+                found.headers = members(lexer, &HEADERS, |key, lexer| field(&mut found.fields, key, lexer))?;
                 return Ok(());
             }
             b"properties" => {
                 found.properties = Properties::default();
-                found.properties_at = members(lexer, |key, lexer| property(&mut found.properties, key, lexer))?;
+                found.properties_at = members(lexer, &PROPERTIES, |key, lexer| property(&mut found.properties, key, lexer))?;
                 return Ok(());
             }
             _ => return lexer.skip_value(),
@@ -100,7 +135,7 @@ pub(super) fn property<'a>(properties: &mut Properties<'a>, key: &[u8], lexer: &
         b"body_encoding" => &mut properties.body_encoding,
         b"delivery_info" => {
             properties.redelivered = Value::Missing;
-            members(lexer, |key, lexer| {
+            members(lexer, &DELIVERY_INFO, |key, lexer| {
                 if key == b"redelivered" {
                     properties.redelivered = value(lexer)?;
                     return Ok(());
@@ -120,21 +155,26 @@ pub(super) fn property<'a>(properties: &mut Properties<'a>, key: &[u8], lexer: &
 #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
 pub(super) fn members<'a>(
     lexer: &mut Lexer<'a>,
+    usual: &[&[u8]],
     member: impl FnMut(&[u8], &mut Lexer<'a>) -> Result<(), JsonError>,
 ) -> Result<Value<'a>, JsonError> {
     if lexer.peek() != Some(b'{') {
         return value(lexer);
     }
     let start = lexer.at();
-    *lexer = object(*lexer, member)?;
+    *lexer = object(*lexer, usual, member)?;
     Ok(Value::Container(start, lexer.at()))
 }
 
 /// Takes the object that starts here; gives the lexer behind it.
+///
+/// `usual`: names that probably stand here, in this order, each with quotes, colon and blank. As long as they do, a name is one
+/// comparison, and where its value starts is known before the text is read; from the first that does not, names are read.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
 pub(super) fn object<'a>(
     mut lexer: Lexer<'a>,
+    mut usual: &[&[u8]],
     mut member: impl FnMut(&[u8], &mut Lexer<'a>) -> Result<(), JsonError>,
 ) -> Result<Lexer<'a>, JsonError> {
     lexer.advance();
@@ -142,14 +182,25 @@ pub(super) fn object<'a>(
         return Ok(lexer);
     }
     loop {
-        let key = lexer.string_span()?;
-        let mut name = lexer.content(key);
-        lexer.expect(b':', "':'")?;
+        lexer.peek();
         let owned;
-        if key.escaped {
-            owned = unescaped(name);
-            name = owned.as_bytes();
-        }
+        let name = if let Some((first, rest)) = usual.split_first()
+            && lexer.take_guess(first)
+        {
+            usual = rest;
+            &first[1..first.len() - 3]
+        } else {
+            usual = &[];
+            let key = lexer.string_span()?;
+            let name = lexer.content(key);
+            lexer.expect(b':', "':'")?;
+            if key.escaped {
+                owned = unescaped(name);
+                owned.as_bytes()
+            } else {
+                name
+            }
+        };
         member(name, &mut lexer)?; // the only call, so that it is inlined
         if !lexer.more(b'}', "',' or '}'")? {
             return Ok(lexer);
