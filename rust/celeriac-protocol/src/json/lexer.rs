@@ -10,7 +10,7 @@ use super::plain::plain_end;
 /// Reads tokens of a JSON text from left to right.
 ///
 /// What is not inlined here takes text and place and gives back where it stopped, so that `at` of a caller's loop stays in
-/// a register (measured: a scan of the same length took a third longer with the lexer in memory).
+/// a register (measured: an eighth of a scan).
 #[derive(Debug, Clone, Copy)]
 pub struct Lexer<'a> {
     text: &'a str,
@@ -316,9 +316,7 @@ fn escaped_end(bytes: &[u8], mut at: usize) -> Result<usize, JsonError> {
                     at = plain_end(bytes, at + 2);
                     continue;
                 }
-                Some(b'u')
-                    if bytes.get(at + 2..at + 6).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) =>
-                {
+                Some(b'u') if bytes.get(at + 2..at + 6).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {
                     at = plain_end(bytes, at + 6);
                     continue;
                 }

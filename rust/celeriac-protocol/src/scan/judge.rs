@@ -92,9 +92,9 @@ fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
     if lexer.peek() != Some(b'{') {
         return Err(none());
     }
-    object(lexer, &[], |key, lexer| field(&mut fields, key, lexer)).and_then(|mut lexer| lexer.end()).map_err(|error| {
-        malformed(&format!("protocol 1 body is not JSON: {} at its byte {}", error.problem, error.at), at)
-    })?;
+    object(lexer, &[], |key, lexer| field(&mut fields, key, lexer)).and_then(|mut lexer| lexer.end()).map_err(
+        |error| malformed(&format!("protocol 1 body is not JSON: {} at its byte {}", error.problem, error.at), at),
+    )?;
     if matches!(fields.task, Value::Missing) {
         return Err(none());
     }

@@ -93,7 +93,8 @@ pub(super) fn envelope(text: &str) -> Result<Envelope<'_>, JsonError> {
             }
             b"properties" => {
                 found.properties = Properties::default();
-                found.properties_at = members(lexer, &PROPERTIES, |key, lexer| property(&mut found.properties, key, lexer))?;
+                found.properties_at =
+                    members(lexer, &PROPERTIES, |key, lexer| property(&mut found.properties, key, lexer))?;
                 return Ok(());
             }
             _ => return lexer.skip_value(),
@@ -129,7 +130,11 @@ pub(super) fn field<'a>(fields: &mut Fields<'a>, key: &[u8], lexer: &mut Lexer<'
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
-pub(super) fn property<'a>(properties: &mut Properties<'a>, key: &[u8], lexer: &mut Lexer<'a>) -> Result<(), JsonError> {
+pub(super) fn property<'a>(
+    properties: &mut Properties<'a>,
+    key: &[u8],
+    lexer: &mut Lexer<'a>,
+) -> Result<(), JsonError> {
     let place = match key {
         b"priority" => &mut properties.priority,
         b"body_encoding" => &mut properties.body_encoding,
