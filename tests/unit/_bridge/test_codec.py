@@ -89,12 +89,13 @@ def test_payload_in_every_serializer_and_compression(serializer: str, compressio
 
 @pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
 def test_the_embed_of_a_task_without_callbacks_is_a_dict_of_its_own(separators: tuple[str, str]) -> None:
-    text = json.dumps([[1], {}, BODY[2], {**BODY[2], "x": 1}], separators=separators)
+    embed: dict[str, object] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    text = json.dumps([[1], {}, embed, {**embed, "x": 1}], separators=separators)
     first, second = codec.json_loads(text), codec.json_loads(text)
     assert first == second == json.loads(text)
     assert list(first[2]) == ["callbacks", "errbacks", "chain", "chord"]
     first[2]["chain"] = ["changed"]
-    assert second[2] == codec.json_loads(text)[2] == BODY[2]
+    assert second[2] == codec.json_loads(text)[2] == embed
 
 
 def test_payload_of_protocol_1_and_hybrid() -> None:
