@@ -32,8 +32,6 @@ pub(crate) struct Db {
     pub(crate) topology: i64,
     /// Highest message id or sequence number given by this connection.
     pub(crate) last_id: i64,
-    /// Grows with each claim from a queue, across reopenings too.
-    pub(crate) rounds: i64,
     place: String,
     /// Device and inode, to notice that the file was replaced.
     identity: Option<(u64, u64)>,
@@ -73,7 +71,7 @@ impl Db {
         }
         let identity = identity(&settings.place);
         let (routes, checked) = (HashMap::new(), Instant::now());
-        Ok(Self { sql, routes, topology: -1, last_id: 0, rounds: super::machine::wall_us(), place, identity, checked })
+        Ok(Self { sql, routes, topology: -1, last_id: 0, place, identity, checked })
     }
 
     /// Runs `work` in a transaction that writes. Nothing of it is stored if it fails.
