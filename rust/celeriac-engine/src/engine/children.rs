@@ -2,8 +2,9 @@
 
 use celeriac_protocol::{DeliveryTag, End, Settlement};
 
+use super::careful::Careful;
 use super::dispatch::LOOK_US;
-use super::{ChildId, Engine, Held, Notice, Place, Stopping, Work, priority};
+use super::{ChildId, Engine, Held, Notice, Stopping, Work};
 use crate::hash::TagMap;
 use crate::outcome::{Outcome, settlement};
 use crate::{Now, Verdict};
@@ -35,6 +36,8 @@ pub(super) struct Child {
     recall_wanted: bool,
     /// It runs this task for [`LONG_US`] or more.
     stuck_in: Option<DeliveryTag>,
+    /// It gets nothing but this.
+    pub(super) careful: Option<Careful>,
 }
 
 impl Child {
@@ -60,11 +63,18 @@ impl Child {
         }
     }
 
+    /// It is given `tag`.
+    pub(super) fn take(&mut self, tag: DeliveryTag, job: Job) {
+        self.work_us += job.share_us;
+        self.jobs.insert(tag, job);
+    }
+
     /// It has `tag` no longer.
     pub(super) fn done(&mut self, tag: DeliveryTag) -> bool {
         let Some(job) = self.jobs.remove(&tag) else { return false };
         self.work_us -= job.share_us;
         self.stuck_in = self.stuck_in.filter(|stuck| *stuck != tag);
+        self.careful = self.careful.filter(|careful| !careful.is_of(tag));
         if self.jobs.is_empty() {
             self.next_look_us = None;
         }
@@ -84,6 +94,7 @@ impl Engine {
     pub fn child_down(&mut self, child: ChildId) {
         if let Some(state) = self.children.get_mut(child) {
             state.up = false;
+            self.unname_on(child);
         }
     }
 
@@ -151,8 +162,9 @@ impl Engine {
         }
         self.tasks.long(run_us.saturating_mul(1000));
         let expected = self.tasks.overall.expected_us();
-        for _ in 0..self.window.excess(self.ready.len(), self.children_up(), expected) {
-            let Some(tag) = self.ready.pop_last() else { break };
+        let ready = self.ready.len() + self.careful.len();
+        for _ in 0..self.window.excess(ready, self.children_up(), expected) {
+            let Some(tag) = self.pop_last() else { break };
             self.hand_back(tag, now);
         }
     }
@@ -202,14 +214,11 @@ impl Engine {
     /// A task that no child has any more, and that was not started: next in line, or back to the broker when stopping.
     pub(super) fn back_in_line(&mut self, tag: DeliveryTag, now: Now) {
         let stopping = self.stopping != Stopping::No;
-        let Some(held) = self.find_mut(tag) else { return };
-        if stopping {
+        if stopping && self.find_mut(tag).is_some() {
             self.hand_back(tag, now);
             return;
         }
-        held.place = Place::Ready;
-        let level = priority(&held.delivery);
-        self.ready.push_front(level, tag);
+        self.line_up(tag, true);
     }
 
     /// A child dropped a task: it will neither start nor end it.
@@ -235,10 +244,8 @@ impl Engine {
         // It is over, but its end must be told: another child stores WorkerLostError.
         if let Some(held) = self.find_mut(tag) {
             held.verdict = Verdict::Crashed;
-            held.place = Place::Ready;
             held.answer = Some(answer);
-            let level = priority(&held.delivery);
-            self.ready.push_front(level, tag);
+            self.line_up(tag, true);
         }
     }
 
@@ -248,6 +255,7 @@ impl Engine {
         state.up = false;
         state.recall_wanted = false;
         let mut tags: Vec<_> = state.jobs.keys().copied().collect();
+        self.unname_on(child);
         tags.sort_unstable();
         for tag in tags.into_iter().rev() {
             self.dropped(child, tag, running == Some(tag), now);

@@ -95,12 +95,24 @@ impl Pending {
     pub(super) fn is_down(&self) -> bool {
         self.down
     }
+
+    /// The broker is there, and no failure is so young that a cycle must wait.
+    pub(super) fn may_leave(&self, now: Now) -> bool {
+        !self.down && self.retry_at_us.is_none_or(|at| now.mono_us >= at)
+    }
+
+    /// The end of `tag` may not be stored yet.
+    pub(super) fn owes(&self, tag: DeliveryTag) -> bool {
+        self.under_way.is_some() || self.ends.iter().chain(&self.alone).any(|end| end.tag == tag)
+    }
 }
 
 impl Engine {
     /// A child reports the end of an attempt.
     pub fn outcome(&mut self, child: ChildId, report: Report, now: Now) {
         let tag = report.tag;
+        let careful =
+            self.children.get(child).and_then(|state| state.careful).is_some_and(|careful| careful.is_of(tag));
         if !self.children.get_mut(child).is_some_and(|state| state.done(tag)) {
             self.stats.refused += 1;
             return;
@@ -138,6 +150,9 @@ impl Engine {
             self.pending.results.extend(report.results);
             self.pending.publish.extend(report.publish);
         }
+        if careful {
+            self.careful_ended(child, tag);
+        }
     }
 
     /// States of a task that goes on.
@@ -167,8 +182,7 @@ impl Engine {
 
     /// The next cycle, if one may leave now and has something to say.
     pub fn next_cycle(&mut self, now: Now) -> Option<Cycle> {
-        let waits = self.pending.retry_at_us.is_some_and(|at| now.mono_us < at);
-        if self.pending.under_way.is_some() || self.pending.down || waits {
+        if self.pending.under_way.is_some() || !self.pending.may_leave(now) {
             return None;
         }
         self.pending.retry_at_us = None;
@@ -204,6 +218,9 @@ impl Engine {
         pending.weigh_after_cycle();
         pending.under_way = Some(cycle.id);
         pending.credit_sent = cycle.credit_total;
+        if !cycle.started.is_empty() {
+            self.starts_submitted();
+        }
         Some(cycle)
     }
 
@@ -234,6 +251,7 @@ impl Engine {
                 format!("the ends of {} tasks were refused: others have them, their lease had run out", lost.len());
             self.notices.push(Notice::Warning(text));
         }
+        self.starts_stored();
     }
 
     /// Nothing of a cycle was done.
@@ -246,20 +264,26 @@ impl Engine {
             self.pending.under_way = None;
         }
         let lost = std::mem::take(&mut self.pending.lost_meanwhile);
+        let ends = cycle.ends.len();
         cycle.ends.retain(|end| !lost.contains(&end.tag));
-        cycle.started.retain(|tag| !lost.contains(tag));
+        let whole = cycle.ends.len() == ends;
+        cycle.started.retain(|tag| self.ledger.get(*tag).is_some());
+        self.pending.started.append(&mut cycle.started);
+        self.unname_all(true);
         self.pending.credit_sent = self.pending.credit_sent.min(self.received); // nobody has heard of it
         if failure == Failure::Transient {
             let step = (self.pending.retry_step_us * 2).clamp(FIRST_RETRY_US, LAST_RETRY_US);
             self.pending.retry_step_us = step;
             self.pending.retry_at_us = Some(now.mono_us + step);
             self.put_back(cycle);
+            self.free_ended();
             return Ok(());
         }
         if failure == Failure::Permanent {
             return Err(Fatal(why.to_owned()));
         }
-        self.take_apart(cycle, why);
+        self.take_apart(cycle, whole, why);
+        self.free_ended();
         Ok(())
     }
 
@@ -271,14 +295,12 @@ impl Engine {
         pending.results = cycle.results;
         cycle.publish.append(&mut pending.publish);
         pending.publish = cycle.publish;
-        pending.started.append(&mut cycle.started);
         pending.weigh();
     }
 
-    fn take_apart(&mut self, mut cycle: Cycle, why: &str) {
-        let held = |tag: &DeliveryTag| self.ledger.get(*tag).is_some();
-        self.pending.started.extend(cycle.started.drain(..).filter(held));
-        let single = cycle.ends.len() == 1 && cycle.results.is_empty() && cycle.publish.is_empty();
+    /// `whole`: else what the broker refused may be what was lost meanwhile.
+    fn take_apart(&mut self, mut cycle: Cycle, whole: bool, why: &str) {
+        let single = whole && cycle.ends.len() == 1 && cycle.results.is_empty() && cycle.publish.is_empty();
         if !cycle.results.is_empty() || !cycle.publish.is_empty() {
             // Nobody waits for a state of a task that goes on; the end of an early-acked one has no message to keep.
             let (results, publish) = (cycle.results.len(), cycle.publish.len());
@@ -314,6 +336,7 @@ impl Engine {
     /// The transport lost its broker.
     pub fn down(&mut self) {
         self.pending.down = true;
+        self.unname_all(false);
     }
 
     /// The transport has its broker again.
