@@ -70,19 +70,17 @@ impl Drop for Server {
 
 /// CPU seconds of this process.
 fn own_cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").ok();
-    // schedstat counts one thread; the sum over all is what is wanted.
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let sum: f64 = tasks
         .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok())
         .filter_map(|text| text.split(' ').next()?.parse::<f64>().ok())
         .sum();
-    drop(stat);
     sum / 1e9
 }
 
 fn message(number: usize) -> Publication {
-    let body = "W1tdLCB7fSwgeyJjYWxsYmFja3MiOiBudWxsLCAiZXJyYmFja3MiOiBudWxsLCAiY2hhaW4iOiBudWxsLCAiY2hvcmQiOiBudWxsfV0=";
+    let body =
+        "W1tdLCB7fSwgeyJjYWxsYmFja3MiOiBudWxsLCAiZXJyYmFja3MiOiBudWxsLCAiY2hhaW4iOiBudWxsLCAiY2hvcmQiOiBudWxsfV0=";
     let id = format!("0a1b2c3d-4e5f-6071-8293-{number:012}");
     let payload = format!(
         "{{\"body\": \"{body}\", \"content-encoding\": \"utf-8\", \"content-type\": \"application/json\", \"headers\": {{\"lang\": \
@@ -130,17 +128,37 @@ fn deliveries(events: &Receiver<Event>, want: usize) -> Vec<Delivery> {
     all
 }
 
-fn drain(server: &Server, batch: usize, results: bool) -> Cost {
-    let mut consumer = open::consumer(&server.url(), &Options::new(), TIMEOUT).unwrap();
-    let (sender, events) = channel();
-    let queue = QueueSpec {
+fn jobs() -> QueueSpec {
+    QueueSpec {
         name: "jobs".into(),
         exchange: String::new(),
         exchange_type: "direct".into(),
         routing_key: "jobs".into(),
+    }
+}
+
+/// The end of a task that returned something.
+fn end(delivery: &Delivery, results: bool) -> End {
+    let id = delivery.message.head.as_ref().map(|head| delivery.message.text(&head.id)).unwrap();
+    let value = format!(
+        "{{\"status\": \"SUCCESS\", \"result\": 3, \"traceback\": null, \"children\": [], \"date_done\": \
+         \"2026-11-24T10:00:00.123456+00:00\", \"task_id\": \"{id}\"}}"
+    );
+    let result = ResultWrite {
+        key: format!("celery-task-meta-{id}").into(),
+        value: Bytes::from(value),
+        expires_ms: Some(4_102_444_800_000),
+        success: true,
     };
+    let results = if results { vec![result] } else { Vec::new() };
+    End { tag: delivery.tag, settlement: Settlement::Ack, results, publish: Vec::new() }
+}
+
+fn drain(server: &Server, batch: usize, results: bool) -> Cost {
+    let mut consumer = open::consumer(&server.url(), &Options::new(), TIMEOUT).unwrap();
+    let (sender, events) = channel();
     let tasks = if batch == 1 { TASKS / 10 } else { TASKS };
-    consumer.start(vec![queue], Arc::new(move |event| drop(sender.send(event)))).unwrap();
+    consumer.start(vec![jobs()], Arc::new(move |event| drop(sender.send(event)))).unwrap();
     let cost = measured(server, tasks, || {
         let mut credit = batch as u64;
         let mut ended = 0;
@@ -149,33 +167,41 @@ fn drain(server: &Server, batch: usize, results: bool) -> Cost {
             let got = deliveries(&events, batch.min(tasks - ended));
             ended += got.len();
             credit += got.len() as u64;
-            let ends = got
-                .into_iter()
-                .map(|delivery| {
-                    let id = delivery.message.head.as_ref().map(|head| delivery.message.text(&head.id)).unwrap();
-                    let result = ResultWrite {
-                        key: format!("celery-task-meta-{id}").into(),
-                        value: Bytes::from(format!(
-                            "{{\"status\": \"SUCCESS\", \"result\": 3, \"traceback\": null, \"children\": [], \"date_done\": \
-                             \"2026-11-24T10:00:00.123456+00:00\", \"task_id\": \"{id}\"}}"
-                        )),
-                        expires_ms: Some(4_102_444_800_000),
-                        success: true,
-                    };
-                    End {
-                        tag: delivery.tag,
-                        settlement: Settlement::Ack,
-                        results: if results { vec![result] } else { Vec::new() },
-                        publish: Vec::new(),
-                    }
-                })
-                .collect();
+            let ends = got.iter().map(|delivery| end(delivery, results)).collect();
             consumer.submit(Cycle { id: 2, ends, credit_total: credit, ..Cycle::default() });
         }
     });
     consumer.stop();
     consumer.join();
     cost
+}
+
+/// Median µs from a publish to its delivery, and to its stored end, with a worker that waits.
+fn latency(server: &Server) -> (f64, f64) {
+    let producer = open::producer(&server.url(), &Options::new(), TIMEOUT).unwrap();
+    let mut consumer = open::consumer(&server.url(), &Options::new(), TIMEOUT).unwrap();
+    let (sender, events) = channel();
+    consumer.start(vec![jobs()], Arc::new(move |event| drop(sender.send(event)))).unwrap();
+    let (mut given, mut stored) = (Vec::new(), Vec::new());
+    consumer.submit(Cycle { id: 0, credit_total: 8, ..Cycle::default() });
+    for number in 0..500 {
+        std::thread::sleep(Duration::from_millis(2));
+        let start = Instant::now();
+        producer.publish(&[message(number)]).unwrap();
+        let got = deliveries(&events, 1);
+        given.push(start.elapsed());
+        let ends = got.into_iter().map(|delivery| end(&delivery, true)).collect();
+        consumer.submit(Cycle { id: 1, ends, credit_total: number as u64 + 9, ..Cycle::default() });
+        while !matches!(events.recv_timeout(TIMEOUT), Ok(Event::Cycled { id: 1, .. })) {}
+        stored.push(start.elapsed());
+    }
+    consumer.stop();
+    consumer.join();
+    let median = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1e6
+    };
+    (median(&mut given), median(&mut stored))
 }
 
 fn main() {
@@ -204,5 +230,7 @@ fn main() {
             show(&name, &drain(&server, batch, results));
         }
     }
-    println!("{}", server.ask("INFO commandstats").lines().filter(|line| line.contains("evalsha")).collect::<String>());
+    server.ask("FLUSHALL");
+    let (given, stored) = latency(&server);
+    println!("idle worker, median: publish to delivery {given:.0} µs, to stored result {stored:.0} µs");
 }

@@ -366,7 +366,7 @@ def test_claims_of_celery_are_restored_by_its_own_rule(server: RedisServer, star
         assert [json.loads(raw)["properties"]["delivery_tag"] for raw in restored] == ["old"]
         message = json.loads(restored[0])
         assert message["headers"]["redelivered"]
-        assert message["properties"]["delivery_info"] == {"redelivered": True, "exchange": "", "routing_key": "jobs"}
+        assert message["properties"]["delivery_info"] == {"exchange": "", "routing_key": "jobs", "redelivered": True}
         assert not line.hexists("unacked", "old")
         # Nothing is restored twice, and in its own time the other one is.
         wait_until(lambda: line.llen("jobs") == 2, timeout=20, what="the younger one")

@@ -20,11 +20,11 @@ pub(crate) fn restore(line: &mut Line, settings: &Settings, keys: &Keys, now_ms:
     let mut pack = Pack::default();
     let before = format!("{before:.3}");
     pack.words(&["ZRANGE", &keys.unacked_index, "-inf", &before, "BYSCORE", "LIMIT", "0", MOST, "WITHSCORES"]);
-    let mut found = array(line.ask(&pack)?).into_iter();
+    let found: Vec<String> = array(line.ask(&pack)?).iter().filter_map(text).collect();
     let mut count = 0;
-    while let (Some(tag), Some(score)) = (found.next(), found.next()) {
-        let (Some(tag), Some(score)) = (text(&tag), text(&score)) else { continue };
-        count += u64::from(restore_one(line, settings, keys, &tag, &score)?);
+    // Each is pushed to where the next one is taken, so the oldest comes last.
+    for pair in found.chunks_exact(2).rev() {
+        count += u64::from(restore_one(line, settings, keys, &pair[0], &pair[1])?);
     }
     Ok(count)
 }

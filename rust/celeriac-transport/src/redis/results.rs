@@ -40,25 +40,19 @@ fn words(write: &ResultWrite, key: &str, now_ms: i64) -> Option<Args> {
     Some(args)
 }
 
-/// The commands for a script that store states in order and tell who waits for them.
+/// The commands for `ends` that store states in order and tell who waits for them.
 pub(crate) fn commands(writes: &[ResultWrite], now_ms: i64) -> Vec<Args> {
-    let mut commands = Vec::with_capacity(writes.len() * 2);
-    for write in writes {
-        let Some(words) = words(write, &write.key, now_ms) else { continue };
-        if write.success {
-            let mut set = Args::new("SET");
-            set.append(&words);
-            commands.push(set);
-            let mut publish = Args::new("PUBLISH");
-            publish.add(&*write.key).add(&write.value);
-            commands.push(publish);
-        } else {
-            let mut state = Args::new("celeriac.state");
-            state.append(&words);
-            commands.push(state);
-        }
-    }
-    commands
+    let alive = writes.iter().filter(|write| write.expires_ms.is_none_or(|expires| expires > now_ms));
+    let command = |write: &ResultWrite| {
+        let mut command = Args::new(if write.success { "celeriac.result" } else { "celeriac.state" });
+        command.add(&*write.key).add(&write.value);
+        match write.expires_ms {
+            Some(expires) => command.int(expires - now_ms),
+            None => command.add(""),
+        };
+        command
+    };
+    alive.map(command).collect()
 }
 
 impl Results for RedisResults {

@@ -7,7 +7,8 @@
 --         were lost (from 1, with commas), the error that stopped it or ''; one a line
 --
 -- The same call once more (its answer was lost on the way) gets the same answer and does nothing. A command of ours:
---   celeriac.state key value [PX ms]              stores a state unless a success is stored, and publishes it
+--   celeriac.result key value ms                  stores a success for that long ('' for ever) and publishes it
+--   celeriac.state key value ms                   the same for another state, unless a success is stored
 --   celeriac.park set milliseconds step tail      keeps the claimed message until then
 --   celeriac.bury set sequence prefix tail names and values ...   keeps it as a dead letter
 -- An error stops at the end that has it: those before are done, it and those after are not. What that end did before
@@ -38,16 +39,29 @@ local function is_success(key)
   return value ~= nil and value - name <= 10 and not string.find(string.sub(head, value - 1, value - 1), '[%a_]')
 end
 
+-- The value comes here once and not once a command: copies of it are what a result costs.
+local function store(key, value, ms)
+  local stored
+  if ms == '' then
+    stored = redis.pcall('SET', key, value)
+  else
+    stored = redis.pcall('SET', key, value, 'PX', ms)
+  end
+  if stored.err then
+    return stored
+  end
+  return redis.call('PUBLISH', key, value)
+end
+
 local ours = {
-  ['celeriac.state'] = function(_, from, to)
+  ['celeriac.result'] = function(_, from)
+    return store(ARGV[from + 1], ARGV[from + 2], ARGV[from + 3])
+  end,
+  ['celeriac.state'] = function(_, from)
     if is_success(ARGV[from + 1]) then
       return false
     end
-    local stored = redis.pcall('SET', unpack(ARGV, from + 1, to))
-    if type(stored) == 'table' and stored.err then
-      return stored
-    end
-    return redis.call('PUBLISH', ARGV[from + 1], ARGV[from + 2])
+    return store(ARGV[from + 1], ARGV[from + 2], ARGV[from + 3])
   end,
   ['celeriac.park'] = function(tag, from)
     local member = string.gsub(tag, ':', '.') .. ':' .. ARGV[from + 3] .. ' ' .. entry(tag, ARGV[from + 4])
