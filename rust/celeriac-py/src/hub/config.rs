@@ -20,16 +20,13 @@ type Config<'a, 'py> = &'a Bound<'py, PyMapping>;
 /// The transport and the settings.
 pub(super) fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>, HubConfig)> {
     let url: String = config.get_item("url")?.extract()?;
-    let options = match optional::<Bound<'_, PyMapping>>(config, "options")? {
-        Some(table) => crate::broker::options(&table)?,
-        None => Options::new(),
-    };
+    let broker_options = options(config, "options")?;
     let timeout = Duration::from_millis(optional(config, "timeout_ms")?.unwrap_or(4_000));
-    let mut consumer = open::consumer(&url, &options, timeout).map_err(|error| into_pyerr(py, error))?;
+    let mut consumer = open::consumer(&url, &broker_options, timeout).map_err(|error| into_pyerr(py, error))?;
     if let Some(results) = optional::<String>(config, "result_url")?
         && !open::same_store(&url, &results).map_err(|error| into_pyerr(py, error))?
     {
-        let store = open::results(&results, &Options::new(), timeout).map_err(|error| into_pyerr(py, error))?;
+        let store = open::results(&results, &options(config, "result_options")?, timeout).map_err(|error| into_pyerr(py, error))?;
         consumer = Box::new(SinkConsumer::new(consumer, store));
     }
     let queues: Vec<(String, String, String, String)> = config.get_item("queues")?.extract()?;
@@ -39,6 +36,13 @@ pub(super) fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn
         notify: kinds(py, config)?,
     };
     Ok((consumer, settings))
+}
+
+fn options(config: Config<'_, '_>, name: &str) -> PyResult<Options> {
+    match optional::<Bound<'_, PyMapping>>(config, name)? {
+        Some(table) => crate::broker::options(&table),
+        None => Ok(Options::new()),
+    }
 }
 
 fn optional<'py, T: FromPyObjectOwned<'py>>(config: Config<'_, 'py>, name: &str) -> PyResult<Option<T>> {
