@@ -26,7 +26,8 @@ pub(super) fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn
     if let Some(results) = optional::<String>(config, "result_url")?
         && !open::same_store(&url, &results).map_err(|error| into_pyerr(py, error))?
     {
-        let store = open::results(&results, &options(config, "result_options")?, timeout).map_err(|error| into_pyerr(py, error))?;
+        let store = open::results(&results, &options(config, "result_options")?, timeout)
+            .map_err(|error| into_pyerr(py, error))?;
         consumer = Box::new(SinkConsumer::new(consumer, store));
     }
     let queues: Vec<(String, String, String, String)> = config.get_item("queues")?.extract()?;
