@@ -167,6 +167,22 @@ def test_settings_say_whether_all_is_tried_again(own_server: RedisServer, make_a
     timer.join()
 
 
+def test_waits_last_as_long_as_all_is_tried_again(own_server: RedisServer, make_app: MakeApp) -> None:
+    app = make_app(
+        own_server.url,
+        result_backend_always_retry=True,
+        result_backend_transport_options={"retry_policy": {"max_retries": 1, "interval_step": 0.01}},
+    )
+    waiting = Waiting(app, "id")
+    with redis.Redis(port=own_server.port) as client:
+        wait_until(lambda: subscribed(client, "id"), timeout=10, what="subscription")
+    own_server.kill()
+    wait_until(lambda: app.backend.subscription._attempts > 2, timeout=10, what="third try")
+    own_server.resume()
+    app.backend.mark_as_done("id", 1)
+    assert waiting.end() == 1
+
+
 def test_a_pooled_connection_that_died_does_not_fail_the_next_command(app: Celery, admin: Any) -> None:
     app.backend.mark_as_done("id", 1)
     admin.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

@@ -92,7 +92,8 @@ class PushedWaiting:
             return
         turns = Turns(timeout, interval, on_interval, polling=False)
         rounds = 0
-        with self.subscription.waiter(left) as waiter:
+        waiter = self.subscription.waiter(left)
+        try:
             patience = turns.next() if timeout is None or timeout >= _FIRST_LOOK_S else _FIRST_LOOK_S
             while True:
                 for key, value in waiter.take(patience):
@@ -117,6 +118,13 @@ class PushedWaiting:
                 if max_iterations is not None and rounds >= max_iterations:
                     raise TimeoutError(f"{len(left)} results were not ready after {rounds} looks")
                 patience = turns.next()
+        except GeneratorExit:
+            if left:
+                waiter.abandon()
+            raise
+        except BaseException:
+            waiter.close()
+            raise
 
     @staticmethod
     def ensure_no_on_message(on_message: object) -> None:

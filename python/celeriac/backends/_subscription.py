@@ -30,8 +30,6 @@ from celeriac.backends._resp import Push, Reader, ReplyError, pack
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from typing_extensions import Self
-
 __all__ = ["Lost", "RetryPolicy", "Subscription", "Waiter"]
 
 logger = logging.getLogger(__name__)
@@ -69,7 +67,7 @@ class RetryPolicy:
 class Waiter:
     """Somebody who waits for records of some keys. One thread at a time; made by `Subscription.waiter`."""
 
-    __slots__ = ("arrived", "epoch", "error", "keys", "owner", "parked", "signal")
+    __slots__ = ("arrived", "epoch", "error", "keys", "owner", "signal")
 
     def __init__(self, owner: Subscription) -> None:
         self.owner = owner
@@ -78,7 +76,6 @@ class Waiter:
         self.error: Callable[[], Exception] | None = None
         self.signal = threading.Lock()
         self.signal.acquire()
-        self.parked = False
         self.epoch = owner.epoch
 
     def take(self, timeout: float) -> list[Record]:
@@ -125,20 +122,17 @@ class Waiter:
 
     def close(self) -> None:
         """Waits for nothing any more."""
-        # Not by the lock alone: a generator that holds this may be collected while this very thread has it.
-        owner = self.owner
-        owner.closed.append(self)
-        if owner.lock.acquire(blocking=False):
-            try:
-                owner.sweep()
-            finally:
-                owner.lock.release()
+        self.owner.closed.append(self)
+        with self.owner.lock:
+            self.owner.sweep()
 
-    def __enter__(self) -> Self:
-        return self
+    def abandon(self) -> None:
+        """The same without the lock: for a garbage collection, which may come while this very thread has it.
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        The subscriptions end with the next wait, or at once if somebody waits.
+        """
+        self.owner.closed.append(self)
+        self.owner.nudge()
 
 
 class _Line:
@@ -187,12 +181,29 @@ class _Line:
 
     def close(self) -> None:
         # Not by the connection's own `disconnect`, which shuts down a socket that a forked parent may still use.
-        for each in (self.sock, self.bell, self.ring):
-            with contextlib.suppress(OSError):
-                each.close()
-        self.connection._sock = None
+        with contextlib.suppress(OSError, AttributeError):  # a signal may have come before all of them were there
+            self.sock.close()
+            self.connection._sock = None
+            self.bell.close()
+            self.ring.close()
 
     __del__ = close
+
+
+class _Whole:
+    """Steps that belong together: if a signal's exception comes between them, the connection is given up."""
+
+    __slots__ = ("_owner",)
+
+    def __init__(self, owner: Subscription) -> None:
+        self._owner = owner
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._owner.spoil()
 
 
 class Subscription:
@@ -260,57 +271,74 @@ class Subscription:
                 else:
                     self._line.wake()
 
+    def nudge(self) -> None:
+        """Has whoever reads look around. Needs no lock."""
+        line = self._line
+        if line is not None:
+            line.wake()
+
     # --- with the lock held ------------------------------------------------------------------------------------
+
+    def _whole(self) -> _Whole:
+        return _Whole(self)
+
+    def spoil(self) -> None:
+        """What is asked, written and noted no longer agree: the connection is made anew, and all is asked again."""
+        if self._line is not None:
+            self._line.broken = EOFError("interrupted")
+            self._line.wake()
 
     def look_after(self, waiter: Waiter) -> None:
         """Sees to those that closed, and to one that was carried over a fork."""
         if self.closed:
             self.sweep()
         if waiter.epoch != self.epoch:
-            waiter.epoch, waiter.parked = self.epoch, False
+            waiter.epoch = self.epoch
             waiter.signal = threading.Lock()
             waiter.signal.acquire()
             self.enter(waiter, list(waiter.keys))
 
     def enter(self, waiter: Waiter, keys: Iterable[bytes]) -> None:
         """`waiter` waits for these, too."""
-        keys = list(keys)
-        self._waiters.add(waiter)
-        fresh = []
-        for key in keys:
-            others = self._channels.get(key)
-            if others is None:
-                self._channels[key] = [waiter]
-                if key in self._stale:
-                    self._stale.discard(key)
-                else:
-                    fresh.append(key)
-            elif waiter not in others:
-                others.append(waiter)
-        waiter.keys.update(keys)
-        line = self._line
-        if line is not None and line.broken is None:
-            self._ask(line, waiter, fresh, keys)
-            self._flush(line)
+        with self._whole():
+            keys = list(keys)
+            self._waiters.add(waiter)
+            fresh = []
+            for key in keys:
+                others = self._channels.get(key)
+                if others is None:
+                    self._channels[key] = [waiter]
+                    if key in self._stale:
+                        self._stale.discard(key)
+                    else:
+                        fresh.append(key)
+                elif waiter not in others:
+                    others.append(waiter)
+            waiter.keys.update(keys)
+            line = self._line
+            if line is not None and line.broken is None:
+                self._ask(line, waiter, fresh, keys)
+                self._flush(line)
 
     def leave(self, waiter: Waiter, keys: Iterable[bytes], *, silent: bool = True) -> None:
         """`waiter` waits for these no longer; subscriptions that are `silent` from now on leave later, in company."""
-        for key in keys:
-            waiter.keys.discard(key)
-            others = self._channels.get(key)
-            if others is None or waiter not in others:
-                continue
-            others.remove(waiter)
-            if not others:
-                del self._channels[key]
-                self._stale.add(key)
-        if self._stale and (not silent or len(self._stale) >= _STALE):
-            line = self._line
-            if line is None or line.broken is not None:
-                self._stale.clear()
-            else:
-                self._unsubscribe(line)
-                self._flush(line)
+        with self._whole():
+            for key in keys:
+                waiter.keys.discard(key)
+                others = self._channels.get(key)
+                if others is None or waiter not in others:
+                    continue
+                others.remove(waiter)
+                if not others:
+                    del self._channels[key]
+                    self._stale.add(key)
+            if self._stale and (not silent or len(self._stale) >= _STALE):
+                line = self._line
+                if line is None or line.broken is not None:
+                    self._stale.clear()
+                else:
+                    self._unsubscribe(line)
+                    self._flush(line)
 
     def sweep(self) -> None:
         """Forgets those that closed."""
@@ -327,31 +355,29 @@ class Subscription:
         if self._leader is waiter:
             self._unpark(waiter)
             return True
-        if not waiter.parked:
-            waiter.parked = True
-            self._followers[waiter] = None
+        self._followers[waiter] = None
         return False
 
     def resign(self, waiter: Waiter) -> None:
         """`waiter` goes; somebody else reads on."""
         self._unpark(waiter)
+        if self.closed:
+            self.sweep()
         if self._leader is waiter:
             self._leader = None
         if self._leader is None and self._followers:
             self._tell(next(iter(self._followers)))
 
     def _unpark(self, waiter: Waiter) -> None:
-        if waiter.parked:
-            waiter.parked = False
-            self._followers.pop(waiter, None)
-        else:
-            waiter.signal.acquire(blocking=False)  # told just when its time was up
+        self._followers.pop(waiter, None)
+        waiter.signal.acquire(blocking=False)  # told just when its time was up
 
     def _tell(self, waiter: Waiter) -> None:
-        if waiter.parked:
-            waiter.parked = False
+        # In this order: a signal in between leaves one told that nobody knows of, not one that sleeps for ever.
+        if waiter in self._followers:
+            if waiter.signal.locked():
+                waiter.signal.release()
             self._followers.pop(waiter, None)
-            waiter.signal.release()
 
     def _ask(self, line: _Line, waiter: Waiter, fresh: list[bytes], keys: list[bytes]) -> None:
         if not line.asked:
@@ -434,15 +460,12 @@ class Subscription:
         if broken is None:
             self._sleep(line, budget)
             try:
-                with self.lock:
+                with self.lock, self._whole():
                     if line.broken is None:
                         self._read(line)
                     broken = line.broken
             except _READ_ERRORS as exc:
                 broken = exc
-            except BaseException as exc:  # a signal between reading and dealing out: what was read is in nobody's hands
-                line.broken = EOFError(repr(exc))
-                raise
         if broken is not None:
             with self.lock:
                 self._cut()
@@ -457,7 +480,7 @@ class Subscription:
             if line.asked:
                 line.broken = ConnectionError(f"no answer in {self._answer_s:g} s")
                 return
-            with self.lock:
+            with self.lock, self._whole():
                 line.heard = now
                 line.asked.append((None, []))
                 line.out += pack(b"PING")
@@ -506,13 +529,15 @@ class Subscription:
         if epoch != self.epoch:
             return
         with self.lock:
-            line = self._line = _Line(connection)
+            line = _Line(connection)
             self._stale.clear()
             fresh = list(self._channels)
             for waiter in self._waiters:
                 self._ask(line, waiter, fresh, list(waiter.keys))
                 fresh = []
-            line.flush()
+            self._line = line
+            with self._whole():
+                line.flush()
 
     def _lost(self, why: BaseException) -> None:
         self._attempts += 1

@@ -53,6 +53,8 @@ _NOT_FOR_THE_HUB = frozenset(
 class RedisBackend(PushedWaiting, KeyValueStoreBackend):
     """A Redis server of version 6 or newer. Opens at first use; threads may share it, and forked children open anew.
 
+    Chords are not completed here yet: `apply_chord`, `set_chord_size`, `on_chord_part_return` are those of `Backend`.
+
     Raises:
         ImproperlyConfigured: redis-py is not installed, or the URL or a setting cannot be used.
     """
@@ -128,9 +130,12 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
     def _create_subscription(self) -> Subscription:
         params = self.place.params
         timeout = params.get("socket_timeout")
+        policy = RetryPolicy(self.retry_policy)
+        if self.always_retry:
+            policy.max_retries = max(policy.max_retries, self.max_retries)
         return Subscription(
             self._connect,
-            RetryPolicy(self.retry_policy),
+            policy,
             connect_s=params.get("socket_connect_timeout") or timeout or math.inf,
             idle_s=params.get("health_check_interval") or _IDLE_S,
             answer_s=timeout or math.inf,
