@@ -202,9 +202,9 @@ class Hub:
 
     `config`: url, options, timeout_ms, node, queues (list of (name, exchange, exchange_type, routing_key)), children
     (number of ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
-    tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost, max_crashes), accept (list of content
-    types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
-    kinds wanted).
+    result_options (of that store), tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost,
+    max_crashes), accept (list of content types), timezone_offset_ms (for naive dates), max_message_bytes,
+    max_held_bytes (64 MiB), notify (list of notice kinds wanted).
     """
 
     def __new__(cls, config: Mapping[str, object]) -> Hub: ...

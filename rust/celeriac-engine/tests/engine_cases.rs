@@ -231,6 +231,30 @@ fn states_are_stored_in_their_order_after_a_failed_cycle() {
 }
 
 #[test]
+fn of_many_states_of_a_task_between_two_cycles_only_the_last_is_stored() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    give(&mut engine, 2, "late");
+    for done in ["10 %", "20 %", "30 %"] {
+        engine.progress(DeliveryTag(1), vec![state(1, done)]);
+        engine.progress(DeliveryTag(2), vec![state(2, done)]);
+    }
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    assert_eq!(values(&cycle.results), ["30 %", "30 %"]);
+}
+
+#[test]
+fn a_success_that_a_task_stored_for_another_is_not_replaced_by_a_later_state() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    let success = ResultWrite { success: true, ..state(7, "done") };
+    engine.progress(DeliveryTag(1), vec![success]);
+    engine.progress(DeliveryTag(1), vec![state(7, "half")]);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    assert_eq!(values(&cycle.results), ["done"]);
+}
+
+#[test]
 fn an_older_state_of_a_refused_cycle_is_stored_before_the_end_of_its_task() {
     let mut engine = engine();
     give(&mut engine, 1, "late");

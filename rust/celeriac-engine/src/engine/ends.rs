@@ -4,7 +4,9 @@
 //! at once. A cycle that failed is put back in front of what came since; one that the broker refuses is taken
 //! apart until the one end that it refuses is alone, and that message goes to the dead-letter store.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, End, Publication, ResultWrite, Settlement};
@@ -15,8 +17,6 @@ use crate::outcome::settlement;
 
 /// Most ends in one cycle: bounds the transaction.
 const MAX_ENDS: usize = 512;
-/// States of tasks that go on which may wait; beyond it only the latest of each key is kept.
-const MAX_PROGRESS: usize = 1_024;
 const FIRST_RETRY_US: u64 = 100_000;
 const LAST_RETRY_US: u64 = 5_000_000;
 
@@ -29,7 +29,8 @@ pub(super) struct Pending {
     /// The next cycle carries no end at all: what belongs to none was refused with the rest. It goes before `alone`, so
     /// that no older state overwrites the end of a task.
     loose_alone: bool,
-    progress: Vec<(DeliveryTag, ResultWrite)>,
+    /// States of tasks that go on, by their key: of many between two cycles only the last is stored.
+    progress: BTreeMap<Arc<str>, (DeliveryTag, ResultWrite)>,
     results: Vec<ResultWrite>,
     publish: Vec<Publication>,
     pub(super) started: Vec<DeliveryTag>,
@@ -60,7 +61,7 @@ impl Pending {
     pub(super) fn forget(&mut self, tag: DeliveryTag) {
         self.ends.retain(|end| end.tag != tag);
         self.alone.retain(|end| end.tag != tag);
-        self.progress.retain(|(of, _)| *of != tag);
+        self.progress.retain(|_, (of, _)| *of != tag);
         self.started.retain(|of| *of != tag);
         if self.under_way.is_some() {
             self.lost_meanwhile.push(tag);
@@ -70,7 +71,7 @@ impl Pending {
 
     fn weigh(&mut self) {
         let ends = self.ends.iter().chain(&self.alone).map(|end| weight(&end.results, &end.publish)).sum::<usize>();
-        let progress = self.progress.iter().map(|(_, write)| write.value.len()).sum::<usize>();
+        let progress = self.progress.values().map(|(_, write)| write.value.len()).sum::<usize>();
         self.bytes = ends + progress + weight(&self.results, &self.publish);
     }
 
@@ -128,7 +129,7 @@ impl Engine {
         }
         self.stats.ended += 1;
         if !self.pending.progress.is_empty() && !report.results.is_empty() {
-            self.pending.progress.retain(|(of, _)| *of != tag);
+            self.pending.progress.retain(|_, (of, _)| *of != tag);
         }
         if !self.pending.started.is_empty() {
             self.pending.started.retain(|of| *of != tag);
@@ -160,15 +161,21 @@ impl Engine {
         if self.find_mut(tag).is_none() {
             return;
         }
-        self.pending.bytes += weight(&results, &[]);
-        self.pending.progress.extend(results.into_iter().map(|write| (tag, write)));
-        if self.pending.progress.len() > MAX_PROGRESS {
-            let mut seen = std::collections::HashSet::new();
-            let mut latest: Vec<_> = self.pending.progress.drain(..).rev().collect();
-            latest.retain(|(_, write)| seen.insert(write.key.clone()));
-            latest.reverse();
-            self.pending.progress = latest;
-            self.pending.weigh();
+        let pending = &mut self.pending;
+        for write in results {
+            let bytes = write.value.len();
+            match pending.progress.entry(Arc::clone(&write.key)) {
+                Entry::Vacant(slot) => {
+                    slot.insert((tag, write));
+                    pending.bytes += bytes;
+                }
+                // Nothing unmakes a success, not here either.
+                Entry::Occupied(slot) if slot.get().1.success => {}
+                Entry::Occupied(mut slot) => {
+                    pending.bytes = (pending.bytes + bytes).saturating_sub(slot.get().1.value.len());
+                    slot.insert((tag, write));
+                }
+            }
         }
     }
 
@@ -211,7 +218,7 @@ impl Engine {
             }
             // What a failed cycle had comes first: it is older than any state of the same task.
             cycle.results.append(&mut pending.results);
-            cycle.results.extend(pending.progress.drain(..).map(|(_, write)| write));
+            cycle.results.extend(std::mem::take(&mut pending.progress).into_values().map(|(_, write)| write));
             cycle.publish.append(&mut pending.publish);
             cycle.started.append(&mut pending.started);
         }
