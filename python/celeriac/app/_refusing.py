@@ -12,7 +12,7 @@ from celeriac.app._einfo import ExceptionInfo, safe_text
 from celeriac.app._end import End
 from celeriac.app._plan import Plan
 from celeriac.app.context import Context
-from celeriac.exceptions import NotRegistered, TaskRevokedError, WorkerLostError
+from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celeriac.signals import task_failure, task_revoked
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Refusing:
             exc = NotRegistered(message.task)
         elif verdict == "crashed":
             exc = WorkerLostError(f"Task {message.task}[{message.id}] took down {job.crashes} worker processes")
+        elif verdict == "lost":
+            exc = WorkerLostError(f"Worker exited prematurely: {job.cause}." if job.cause else "The worker's child has ended")
+        elif verdict == "timelimit":
+            exc = TimeLimitExceeded(float(job.cause or 0))
         else:
             exc, state = TaskRevokedError(verdict), states.REVOKED
         outbox: list[Any] = []
@@ -70,7 +74,7 @@ class Refusing:
                     _links.call_errbacks(self.app, request, exc, None)
                 if plan is not None:
                     self._send_failure(plan, message.id, request.args, request.kwargs, exc, ExceptionInfo(exc))
-                if job.verdict != "unknown":  # the worker has said so, with what to do
+                if job.verdict not in ("unknown", "timelimit"):  # the worker has said so, with what to do
                     logger.error("Task %s[%s] does not run: %s", message.task, message.id, safe_text(exc))
         except Exception:
             logger.exception("Task %s[%s]: its end (%s) could not be recorded", message.task, message.id, verdict)

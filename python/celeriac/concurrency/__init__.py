@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from celeriac.concurrency.base import BasePool
 
 ALIASES = {
+    "prefork": "celeriac.concurrency.prefork:TaskPool",
+    "processes": "celeriac.concurrency.prefork:TaskPool",
     "solo": "celeriac.concurrency.solo:TaskPool",
     "threads": "celeriac.concurrency.thread:TaskPool",
 }
 DEFAULT_POOL = "threads"
 
-_NOT_YET = {"prefork", "processes", "eventlet", "gevent"}
+_NOT_YET = {"eventlet", "gevent"}
 
 
 def get_available_pool_names() -> tuple[str, ...]:

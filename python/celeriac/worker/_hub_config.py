@@ -20,7 +20,7 @@ QueueRow = tuple[str, str, str, str]
 """`(name, exchange, exchange_type, routing_key)`."""
 
 
-def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> dict[str, Any]:
+def build(worker: WorkController, *, children: int, notify: Sequence[str], processes: dict[str, Any] | None = None) -> dict[str, Any]:
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf
@@ -33,11 +33,12 @@ def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> di
         "children": children,
         "prefetch": prefetch(children, worker.prefetch_multiplier, disabled=worker.disable_prefetch),
         "result_url": result_url(app),
-        "tasks": {name: task_policy(app, task) for name, task in app.tasks.items()},
+        "tasks": {name: task_policy(app, task) | limits(worker, task) for name, task in app.tasks.items()},
         "accept": sorted(accept_types(conf.accept_content) or ()),
         "timezone_offset_ms": _offset_ms(app),
         "max_message_bytes": int(conf.worker_max_message_bytes),
         "notify": list(notify),
+        "processes": processes,
     }
 
 
@@ -75,6 +76,15 @@ def task_policy(app: Celery, task: Task[..., Any]) -> dict[str, Any]:
         "reject_on_worker_lost": bool(task.reject_on_worker_lost),
         "max_crashes": int(getattr(task, "max_crashes", None) or app.conf.task_max_crashes),
     }
+
+
+def limits(worker: WorkController, task: Task[..., Any]) -> dict[str, int]:
+    """A task's own time limits, else the worker's, in µs; those of a message go before both."""
+    found = {
+        "soft_limit_us": task.soft_time_limit or worker.soft_time_limit,
+        "hard_limit_us": task.time_limit or worker.time_limit,
+    }
+    return {name: int(seconds * 1e6) for name, seconds in found.items() if seconds}
 
 
 def result_url(app: Celery) -> str | None:

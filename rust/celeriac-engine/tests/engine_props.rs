@@ -323,7 +323,8 @@ impl World {
             }
             Op::Die(child) => {
                 let state = std::mem::take(&mut self.children[child]);
-                self.engine.child_lost(child, state.running.map(|(tag, ..)| tag), self.now);
+                let loss = Loss::Died("signal 9".to_owned());
+                self.engine.child_lost(child, state.running.map(|(tag, ..)| tag), &loss, self.now);
             }
             Op::Rise(child) => {
                 if !self.children[child].up && self.engine.stopping() == Stopping::No {

@@ -32,7 +32,11 @@ impl Engine {
             }
             let state = &mut self.children[child];
             state.look_after(LOOK_US, now);
+            let is_spent = !state.up;
             self.work.push_back(Work::Dispatch { child, batch });
+            if is_spent {
+                self.work.push_back(Work::Retire { child });
+            }
         }
     }
 
@@ -68,6 +72,9 @@ impl Engine {
             state.jobs.insert(tag, Job { share_us });
             state.work_us += share_us;
             batch.push(assignment);
+            if state.spend() {
+                break;
+            }
         }
         batch
     }
@@ -93,6 +100,7 @@ impl Engine {
             }
         }
         let share_us = if held.verdict == Verdict::Run { self.tasks.share_us(held.task) } else { VERDICT_US };
-        Some((Assignment { delivery: Arc::clone(&held.delivery), verdict: held.verdict }, share_us))
+        let cause = held.cause.clone();
+        Some((Assignment { delivery: Arc::clone(&held.delivery), verdict: held.verdict, cause }, share_us))
     }
 }
