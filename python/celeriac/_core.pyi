@@ -216,7 +216,8 @@ class Hub:
         """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`; signals pass.
 
         Kinds: log (level number, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task,
-        reason, detail) · child (number, pid, whether it came, wait status or None) · revoked (Message, reason) · broadcast (exchange, routing_key, envelope) · ready · stopped
+        reason, detail) · child (number, pid, whether it came, wait status or None) · revoked (Message, reason) ·
+        broadcast (exchange, routing_key, envelope) · ready · stopped
         (None, or text why). Only those in `notify`, and always ready and stopped.
         """
     def revoke(self, task_ids: Sequence[str]) -> None: ...
@@ -269,8 +270,8 @@ class Job:
 
         unknown: FAILURE NotRegistered · expired, revoked: REVOKED with TaskRevokedError(verdict) · crashed: FAILURE
         WorkerLostError (it took down `task_max_crashes` processes) · lost: FAILURE WorkerLostError(cause), its process
-        died · timelimit: FAILURE TimeLimitExceeded(cause), its process was killed. Whatever the outcome, the hub settles by
-        the verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
+        died · timelimit: FAILURE TimeLimitExceeded(cause), its process was killed. Whatever the outcome, the hub
+        settles by the verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
         """
     @property
     def cause(self) -> str | None:

@@ -24,6 +24,13 @@ __all__ = ["Refusing"]
 logger = logging.getLogger("celeriac.app.trace")
 
 
+def _took_down(job: Job, message: Message) -> str:
+    if job.cause is None:  # it came with that many
+        return f"Task {message.task}[{message.id}] took down {job.crashes} worker processes"
+    count = job.crashes + 1
+    return f"Task {message.task}[{message.id}] took down {count} worker processes, the last one: {job.cause}"
+
+
 class Refusing:
     """The part of the tracer for jobs whose task is never called."""
 
@@ -39,9 +46,11 @@ class Refusing:
         if verdict == "unknown":
             exc = NotRegistered(message.task)
         elif verdict == "crashed":
-            exc = WorkerLostError(f"Task {message.task}[{message.id}] took down {job.crashes} worker processes")
+            exc = WorkerLostError(_took_down(job, message))
         elif verdict == "lost":
-            exc = WorkerLostError(f"Worker exited prematurely: {job.cause}." if job.cause else "The worker's child has ended")
+            exc = WorkerLostError(
+                f"Worker exited prematurely: {job.cause}." if job.cause else "The worker's child has ended"
+            )
         elif verdict == "timelimit":
             exc = TimeLimitExceeded(float(job.cause or 0))
         else:

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
@@ -82,6 +83,7 @@ class Child:
 
     def _name_process(self) -> None:
         """For `%(processName)s` in logs, and for `ps`."""
+        threading.current_thread().name = "MainThread"  # the worker may have been started in another
         multiprocessing = sys.modules.get("multiprocessing")
         if multiprocessing is not None:
             multiprocessing.current_process().name = self.name
@@ -100,7 +102,7 @@ class Child:
         logfile = self.pool.logfile
         if isinstance(logfile, str) and ("%i" in logfile or "%I" in logfile):
             app: Any = self.pool.app
-            app.log.reopen(self.pool.loglevel, logfile, self.pool.hostname, self.kit.index)
+            app.log.reopen(self.pool.loglevel, logfile, self.pool.hostname, self.kit.place)
 
 
 def _handlers() -> list[logging.Handler]:

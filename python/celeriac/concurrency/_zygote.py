@@ -1,7 +1,7 @@
 """The zygote: a process without threads, from which the children of the prefork pool are forked.
 
-It is forked from the worker when the application is imported and before any thread of the core exists, so children share
-the application's memory and no fork ever meets a thread. The hub (`rust/celeriac-hub/src/processes/zygote.rs`) asks by
+It is forked from the worker when the application is imported and before any thread of the core exists, so children
+share the application's memory and no fork ever meets a thread. The hub (`processes/zygote.rs` of its crate) asks by
 messages of three numbers with descriptors, and is told what was forked and what has ended:
 
     hub -> zygote   1, number, index  (socket, page, lifeline)    a child
@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class Kit(NamedTuple):
 
     number: int
     """Counts all children of a worker."""
-    index: int
+    place: int
     """From 1; a successor may have that of a child that has ended."""
     socket: int
     page: int
@@ -74,7 +75,10 @@ def fork(run_child: RunChild, lifeline: int, foreign: list[socket.socket | int])
     """Forks a zygote. It closes `foreign`, the worker's ends of what others have."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     _flush()
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # Python 3.12 and newer count threads themselves; the pool has said which, and what to do.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid:
         theirs.close()
         return Zygote(pid, ours)

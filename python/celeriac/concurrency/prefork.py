@@ -9,15 +9,17 @@ from __future__ import annotations
 import gc
 import os
 import signal as _signal
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac.concurrency import _zygote
-from celeriac.concurrency.base import BasePool, Execute
 from celeriac.concurrency._child import Child
+from celeriac.concurrency.base import BasePool, Execute, logger
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from celeriac._bridge.hub import Hub
@@ -62,13 +64,14 @@ class TaskPool(BasePool):
         self._execute, self._child_ends = execute, child_ends
         self._running = [None]
         signals.worker_before_create_process.send(sender=self)
+        _warn_of_threads()
         # What is there now stays: children must not copy pages only because a collection counts references.
         gc.collect()
         gc.freeze()
         lifeline, self._lifeline = os.pipe()
         try:
             for _ in range(2):
-                foreign = [self._lifeline, *(one.control for one in self._zygotes)]
+                foreign: list[socket.socket | int] = [self._lifeline, *(one.control for one in self._zygotes)]
                 self._zygotes.append(_zygote.fork(lambda kit: Child(self, kit).run(), lifeline, foreign))
         finally:
             os.close(lifeline)
@@ -160,6 +163,19 @@ class TaskPool(BasePool):
             "put-guarded-by-semaphore": self.putlocks,
             "timeouts": (self.options.get("soft_time_limit") or 0, self.options.get("time_limit") or 0),
         }
+
+
+def _warn_of_threads() -> None:
+    """A fork copies what other threads hold, locks above all, but not the threads that would let go of it."""
+    own = (threading.main_thread(), threading.current_thread())
+    others = sorted(thread.name for thread in threading.enumerate() if thread not in own)
+    if others:
+        logger.warning(
+            "The application has started threads before the pool's processes are forked: %s. They do not exist in "
+            "those processes, and a lock that one of them holds now is held there for ever. Start them in a receiver "
+            "of worker_process_init, or use -P threads",
+            ", ".join(others),
+        )
 
 
 class _Running:

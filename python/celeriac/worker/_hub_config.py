@@ -20,7 +20,9 @@ QueueRow = tuple[str, str, str, str]
 """`(name, exchange, exchange_type, routing_key)`."""
 
 
-def build(worker: WorkController, *, children: int, notify: Sequence[str], processes: dict[str, Any] | None = None) -> dict[str, Any]:
+def build(
+    worker: WorkController, *, children: int, notify: Sequence[str], processes: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf

@@ -87,7 +87,11 @@ impl Link {
     /// Its slot and sequence, if the job is still with the child.
     #[cfg(target_os = "linux")]
     pub(crate) fn limit(&self, tag: DeliveryTag) -> bool {
-        let found = self.slots.iter().enumerate().find_map(|(slot, taken)| Some((slot, (*taken)?)).filter(|(_, one)| one.tag == tag));
+        let found = self
+            .slots
+            .iter()
+            .enumerate()
+            .find_map(|(slot, taken)| Some((slot, (*taken)?)).filter(|(_, one)| one.tag == tag));
         let (Some((slot, taken)), Some(page)) = (found, self.page()) else { return false };
         let runs = page.state(slot, taken.sequence) == Some(SlotState::Running);
         if runs {
@@ -208,8 +212,9 @@ impl Link {
     pub(crate) fn last_look(&mut self, told: &mut Vec<Told>) -> (Vec<DeliveryTag>, Vec<DeliveryTag>) {
         let back = self.recall();
         // By the slots: the page's `current` is written a moment after the start.
-        let runs =
-            |slot: usize, taken: &Taken| self.page().and_then(|page| page.state(slot, taken.sequence)) == Some(SlotState::Running);
+        let runs = |slot: usize, taken: &Taken| {
+            self.page().and_then(|page| page.state(slot, taken.sequence)) == Some(SlotState::Running)
+        };
         let taken = self.slots.iter().enumerate().filter_map(|(slot, taken)| Some((slot, taken.as_ref()?)));
         let begun = taken.filter(|(slot, taken)| runs(*slot, taken)).map(|(_, taken)| taken.tag).collect();
         self.hear(told, true);

@@ -277,7 +277,11 @@ impl Engine {
         // It is over, but its end must be told: another child stores WorkerLostError.
         if let Some(held) = self.find_mut(tag) {
             // At the cap it is told as what it is: a task that took down as many processes as it may.
-            held.verdict = if matches!(answer, Settlement::Dead { reason: reasons::CRASHED, .. }) { Verdict::Crashed } else { told_as };
+            held.verdict = if matches!(answer, Settlement::Dead { reason: reasons::CRASHED, .. }) {
+                Verdict::Crashed
+            } else {
+                told_as
+            };
             held.cause = cause.map(|text| text.as_str().into());
             held.place = Place::Ready;
             held.answer = Some(answer);

@@ -122,8 +122,15 @@ impl Reader {
 
 // --- batches
 
-const VERDICTS: [Verdict; 7] =
-    [Verdict::Run, Verdict::Unknown, Verdict::Expired, Verdict::Revoked, Verdict::Crashed, Verdict::Lost, Verdict::TimeLimit];
+const VERDICTS: [Verdict; 7] = [
+    Verdict::Run,
+    Verdict::Unknown,
+    Verdict::Expired,
+    Verdict::Revoked,
+    Verdict::Crashed,
+    Verdict::Lost,
+    Verdict::TimeLimit,
+];
 
 fn number(verdict: Verdict) -> u8 {
     VERDICTS.iter().position(|one| *one == verdict).and_then(|at| u8::try_from(at).ok()).unwrap_or_default()

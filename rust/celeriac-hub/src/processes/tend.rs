@@ -175,18 +175,21 @@ impl Loop {
         let (text, loss) = match &killed {
             Some(Killed::Limit(limit)) => (None, Loss::TimeLimit(limit.clone())),
             Some(Killed::Cold) => (None, Loss::Died(how.clone())),
-            Some(Killed::Slow) if state == State::Starting => {
-                (Some(format!("child process {pid} did not start in time (worker_proc_alive_timeout): killed")), Loss::Died(how.clone()))
-            }
-            Some(Killed::Slow) => {
-                (Some(format!("child process {pid} did not end in time (worker_proc_alive_timeout): killed")), Loss::Died(how.clone()))
-            }
+            Some(Killed::Slow) if state == State::Starting => (
+                Some(format!("child process {pid} did not start in time (worker_proc_alive_timeout): killed")),
+                Loss::Died(how.clone()),
+            ),
+            Some(Killed::Slow) => (
+                Some(format!("child process {pid} did not end in time (worker_proc_alive_timeout): killed")),
+                Loss::Died(how.clone()),
+            ),
             Some(Killed::Deaf) | None if expected && running.is_none() && exit::is_success(status) => {
                 (None, Loss::Died(how.clone()))
             }
-            Some(Killed::Deaf) | None => {
-                (Some(format!("child process {pid} exited prematurely: {how}{}", self.engine_name(running))), Loss::Died(how.clone()))
-            }
+            Some(Killed::Deaf) | None => (
+                Some(format!("child process {pid} exited prematurely: {how}{}", self.engine_name(running))),
+                Loss::Died(how.clone()),
+            ),
         };
         if let Some(text) = text {
             self.notices.push(Notice::Log(ERROR, text));

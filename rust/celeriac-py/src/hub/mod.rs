@@ -107,7 +107,9 @@ impl Hub {
     }
 
     fn join(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
-        wait::sliced(py, self.pid, "join the hub", Duration::from_millis(timeout_ms), None, |slice| self.inner.join(slice))
+        wait::sliced(py, self.pid, "join the hub", Duration::from_millis(timeout_ms), None, |slice| {
+            self.inner.join(slice)
+        })
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
