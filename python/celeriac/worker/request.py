@@ -32,7 +32,9 @@ _FROM_PROPERTIES = ("reply_to", "correlation_id", "delivery_info")
 class Request:
     """A received message. Headers are decoded when one is asked for, the body when `args` or `kwargs` are."""
 
-    def __init__(self, message: Message, app: Celery, hostname: str | None = None, job: RunningJob | None = None) -> None:
+    def __init__(
+        self, message: Message, app: Celery, hostname: str | None = None, job: RunningJob | None = None
+    ) -> None:
         self.message = message
         self.app = app
         self.hostname = hostname

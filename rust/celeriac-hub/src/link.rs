@@ -151,7 +151,7 @@ impl Link {
         match &mut self.far {
             Far::Here { door, .. } => {
                 let lost = door.as_ref().and_then(|door| door.send(tickets).err());
-                for ticket in lost.map(|lost| lost.into_inner()).into_iter().flatten() {
+                for ticket in lost.map(crossbeam_channel::SendError::into_inner).into_iter().flatten() {
                     self.release(ticket.slot);
                     refused.push(ticket.delivery.tag);
                 }

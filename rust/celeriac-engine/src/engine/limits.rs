@@ -31,13 +31,13 @@ impl Engine {
         let held = self.find(tag)?;
         let policy = self.tasks.policy(held.task);
         let message = &held.delivery.message;
-        let head = message.head.as_ref().ok()?;
-        let soft = micros(head.soft_time_limit).or(policy.soft_limit_us);
-        let hard = micros(head.time_limit).or(policy.hard_limit_us);
+        let found = message.head.as_ref().ok()?;
+        let soft = micros(found.soft_time_limit).or(policy.soft_limit_us);
+        let hard = micros(found.time_limit).or(policy.hard_limit_us);
         if soft.is_none() && hard.is_none() {
             return None;
         }
-        let name = format!("{}[{}]", message.text(&head.task), message.text(&head.id));
+        let name = format!("{}[{}]", message.text(&found.task), message.text(&found.id));
         let state = &mut self.children[child];
         if let Some(limit) = hard.filter(|limit| run_us >= *limit) {
             if state.killed_for != Some(tag) {

@@ -1,17 +1,34 @@
 //! How a process ended, in words.
 
-/// A wait status in words; `None`: nobody knows it.
-pub(crate) fn words(status: Option<i32>) -> String {
-    let Some(status) = status else { return "cause unknown: its zygote was gone".to_owned() };
-    match signal(status) {
-        Some(signal) => format!("signal {signal} ({})", name(signal)),
-        None => format!("exitcode {}", status >> 8 & 0xff),
-    }
+/// The end of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// With that wait status.
+    Status(i32),
+    /// Its zygote was gone, so nobody could ask.
+    Unknown,
 }
 
-/// It ended by itself, and says that all is well.
-pub(crate) fn is_success(status: Option<i32>) -> bool {
-    status.is_none_or(|status| status == 0)
+impl Exit {
+    pub(crate) fn words(self) -> String {
+        let Self::Status(status) = self else { return "cause unknown: its zygote was gone".to_owned() };
+        match signal(status) {
+            Some(signal) => format!("signal {signal} ({})", name(signal)),
+            None => format!("exitcode {}", status >> 8 & 0xff),
+        }
+    }
+
+    /// Nothing says that it was not well.
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Self::Status(0) | Self::Unknown)
+    }
+
+    pub(crate) fn status(self) -> Option<i32> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Unknown => None,
+        }
+    }
 }
 
 fn signal(status: i32) -> Option<i32> {
@@ -47,9 +64,9 @@ mod tests {
 
     #[test]
     fn an_exit_is_told_with_its_signal_or_its_code() {
-        assert_eq!(words(Some(9)), "signal 9 (SIGKILL)");
-        assert_eq!(words(Some(0x80 | 11)), "signal 11 (SIGSEGV)");
-        assert_eq!(words(Some(3 << 8)), "exitcode 3");
-        assert!(is_success(Some(0)) && !is_success(Some(256)));
+        assert_eq!(Exit::Status(9).words(), "signal 9 (SIGKILL)");
+        assert_eq!(Exit::Status(0x80 | 11).words(), "signal 11 (SIGSEGV)");
+        assert_eq!(Exit::Status(3 << 8).words(), "exitcode 3");
+        assert!(Exit::Status(0).is_success() && !Exit::Status(256).is_success());
     }
 }

@@ -113,6 +113,7 @@ impl Reader {
         std::str::from_utf8(&found).ok().map(Arc::from)
     }
 
+    #[expect(clippy::option_option, reason = "outside: too few bytes; inside: no date")]
     fn date(&mut self) -> Option<Option<i64>> {
         let there = self.u8()? != 0;
         let value = self.u64()?.cast_signed();

@@ -10,6 +10,7 @@ use celeriac_engine::ChildId;
 use rustix::process::{Pid, Signal};
 
 use super::bell::Bell;
+use super::exit::Exit;
 use super::zygote::{Word, Zygote};
 
 /// Children in a row that may die before they can take a task; then the worker gives up.
@@ -64,8 +65,7 @@ pub(crate) struct Place {
     /// When its state began, in µs.
     pub(crate) since_us: u64,
     pub(crate) killed: Option<Killed>,
-    /// It has ended: with that wait status, if that is known.
-    pub(crate) exit: Option<Option<i32>>,
+    pub(crate) exit: Option<Exit>,
     /// The zygote that it came from is gone: nobody will tell how it ends.
     pub(crate) orphan: bool,
     /// Its socket was closed as it retires and is idle, at that time.
@@ -198,12 +198,12 @@ impl Pool {
             }
             Word::Refused(number, _) => {
                 if let Some(place) = self.places.iter_mut().find(|place| place.number == number && place.is_live()) {
-                    place.exit = Some(None);
+                    place.exit = Some(Exit::Unknown);
                 }
             }
             Word::Exited(pid, status) => {
                 if let Some(place) = self.places.iter_mut().find(|place| place.pid == Some(pid) && place.is_live()) {
-                    place.exit = Some(Some(status));
+                    place.exit = Some(Exit::Status(status));
                 }
             }
         }

@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use super::away::Away;
-use super::exit;
+use super::exit::Exit;
 use super::pool::{Killed, Pool, State};
 use crate::notices::{ChildNews, Notice};
 use crate::run::{ERROR, Ended, INFO, Loop, WARNING};
@@ -154,23 +154,23 @@ impl Loop {
             if deaf && place.exit.is_none() && place.state != State::Vacant {
                 place.kill(Killed::Deaf);
                 if place.orphan {
-                    place.exit = Some(None);
+                    place.exit = Some(Exit::Unknown);
                 }
             }
-            if let Some(status) = place.exit {
-                self.bury_one(child, status, now);
+            if let Some(exit) = place.exit {
+                self.bury_one(child, exit, now);
             }
         }
     }
 
-    fn bury_one(&mut self, child: ChildId, status: Option<i32>, now: Now) {
+    fn bury_one(&mut self, child: ChildId, exit: Exit, now: Now) {
         while self.links[child].away().is_some_and(Away::read) {}
         self.reports(child, now);
         let running = self.links[child].begun();
         let Some(pool) = &mut self.pool else { return };
         let place = &mut pool.places[child];
         let (pid, state, killed) = (place.pid.unwrap_or_default(), place.state, place.killed.take());
-        let how = exit::words(status);
+        let how = exit.words();
         let expected = state == State::Retiring || pool.closing;
         let (text, loss) = match &killed {
             Some(Killed::Limit(limit)) => (None, Loss::TimeLimit(limit.clone())),
@@ -183,7 +183,7 @@ impl Loop {
                 Some(format!("child process {pid} did not end in time (worker_proc_alive_timeout): killed")),
                 Loss::Died(how.clone()),
             ),
-            Some(Killed::Deaf) | None if expected && running.is_none() && exit::is_success(status) => {
+            Some(Killed::Deaf) | None if expected && running.is_none() && exit.is_success() => {
                 (None, Loss::Died(how.clone()))
             }
             Some(Killed::Deaf) | None => (
@@ -196,7 +196,7 @@ impl Loop {
         }
         self.engine.child_lost(child, running, &loss, now);
         self.links[child].vacate();
-        self.notices.push(Notice::Child(ChildNews::Down { child, pid, status }));
+        self.notices.push(Notice::Child(ChildNews::Down { child, pid, status: exit.status() }));
         let fatal = self.pool.as_mut().and_then(|pool| pool.vacate(child, &how, now.mono_us));
         if let Some(why) = fatal {
             self.end(Ended::Fatal(why));

@@ -72,10 +72,9 @@ impl Zygote {
             let mut bytes = [0; 12];
             match rustix::net::recv(&self.0, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((12, _)) => words.extend(understood(bytes)),
-                Ok(_) => return false,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return true,
-                Err(_) => return false,
+                Ok(_) | Err(_) => return false,
             }
         }
     }
