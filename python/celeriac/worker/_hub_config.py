@@ -59,6 +59,11 @@ def shown_broker_url(app: Celery) -> str:
     return sanitize_url(first_url(app.conf.broker_read_url))
 
 
+def is_of_one_process(app: Celery) -> bool:
+    """Whether no other process can use the app's broker."""
+    return first_url(app.conf.broker_read_url).startswith("memory:")
+
+
 def queue_row(queue: Any) -> QueueRow:
     """A queue (ours or Kombu's) as the hub wants it."""
     exchange = queue.exchange

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from celeriac.app._connection import first_url
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -70,8 +72,10 @@ def _multiplier(conf: Any, option: int | None) -> int | None:
 
 
 def _pool(conf: Any) -> str | None:
-    """The setting, if somebody set it; None leaves it to the platform."""
-    return conf.worker_pool if conf.value_set_for("worker_pool") else None
+    """The setting, if somebody set it; None leaves it to the platform. A broker in memory is of one process."""
+    if conf.value_set_for("worker_pool") is not None:
+        return str(conf.worker_pool)
+    return "threads" if first_url(conf.broker_read_url).startswith("memory:") else None
 
 
 def without_effect(values: Mapping[str, Any], app: Any) -> list[str]:

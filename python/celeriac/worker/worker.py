@@ -211,6 +211,11 @@ class WorkController(Stoppable):
     def _boot(self) -> None:
         from celeriac.app.trace import Tracer
 
+        if self.pool_cls.has_processes and _hub_config.is_of_one_process(self.app):
+            raise ImproperlyConfigured(
+                "the broker memory:// is of one process, and the pool prefork runs tasks in others: use -P threads or "
+                "-P solo, or a broker that processes share"
+            )
         pool = self.pool_cls(self.concurrency, app=self.app, **self._pool_options())
         self.concurrency = pool.limit
         if self.purge:

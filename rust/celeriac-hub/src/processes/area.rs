@@ -209,10 +209,10 @@ mod tests {
 
     #[test]
     fn a_record_that_is_pushed_during_a_look_is_told_or_seen() {
+        const COUNT: usize = 20_000;
         let (mapping, _fd) = Mapping::create().unwrap();
         let ring = &mapping.ring;
-        const COUNT: usize = 20_000;
-        let (bell, rung) = crossbeam_channel::unbounded();
+        let (teller, told) = crossbeam_channel::unbounded();
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 for number in 0..COUNT {
@@ -220,13 +220,13 @@ mod tests {
                         std::thread::yield_now();
                     }
                     if ring.must_tell() {
-                        bell.send(()).unwrap();
+                        teller.send(()).unwrap();
                     }
                 }
             });
             let mut seen = 0;
             while seen < COUNT {
-                rung.recv_timeout(std::time::Duration::from_secs(10)).expect("told");
+                told.recv_timeout(std::time::Duration::from_secs(10)).expect("told");
                 ring.looking();
                 while ring.pop().unwrap().is_some() {
                     seen += 1;

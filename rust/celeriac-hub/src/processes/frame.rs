@@ -307,7 +307,7 @@ mod tests {
         let message = Message::scan(Bytes::from(vec![b'x'; bytes]));
         let queue = "queue".into();
         let delivery = Delivery { tag: DeliveryTag(7), queue, redelivered: true, crashes: 2, message };
-        let cause = (slot % 2 == 0).then(|| "because".into());
+        let cause = slot.is_multiple_of(2).then(|| "because".into());
         Ticket { delivery: Arc::new(delivery), verdict: Verdict::Revoked, cause, slot, sequence: 1 << 40 }
     }
 
