@@ -203,8 +203,10 @@ class Hub:
     `config`: url, options, timeout_ms, node, queues (list of (name, exchange, exchange_type, routing_key)), children
     (number of ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
     result_options (of that store), tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost,
-    max_crashes), accept (list of content types), timezone_offset_ms (for naive dates), max_message_bytes,
-    max_held_bytes (64 MiB), notify (list of notice kinds wanted).
+    max_crashes, and of soft_limit_us and hard_limit_us, which only child processes keep), accept (list of content
+    types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
+    kinds wanted), processes (None: children are ports of this process; else a dict of zygotes: descriptors of sockets
+    that it owns from now on, max_tasks, max_memory_kib, patience_ms).
     """
 
     def __new__(cls, config: Mapping[str, object]) -> Hub: ...
@@ -214,11 +216,18 @@ class Hub:
         """What happened since the last call, oldest first: `(kind, data)`. Waits up to `timeout_ms`; signals pass.
 
         Kinds: log (level number, text) · up · down (text) · received (Message) · unknown (Message) · dead (id, task,
-        reason, detail) · revoked (Message, reason) · broadcast (exchange, routing_key, envelope) · ready · stopped
+        reason, detail) · child (number, pid, whether it came, wait status or None) · revoked (Message, reason) ·
+        broadcast (exchange, routing_key, envelope) · ready · stopped
         (None, or text why). Only those in `notify`, and always ready and stopped.
         """
     def revoke(self, task_ids: Sequence[str]) -> None: ...
     def set_consuming(self, queue: tuple[str, str, str, str], on: bool) -> None: ...
+    def running(self, timeout_ms: int) -> list[tuple[int, int | None, Message, float]]:
+        """What runs: `(child, pid or None, message, seconds)`."""
+    def resize(self, width: int) -> None:
+        """So many child processes from now on."""
+    def restart_children(self) -> None:
+        """New child processes in the place of all, each when its task has ended."""
     def stop(self, cold: bool) -> None:
         """Warm: no more fetches, unstarted deliveries go back, running ones end. Cold: running ones go back, too."""
     def join(self, timeout_ms: int) -> bool: ...
@@ -237,6 +246,11 @@ class Port:
         """
     def flush(self) -> None:
         """Shows the hub what was finished. `next_batch`, the end of a batch and an age of 1 ms do it by themselves."""
+    def take_limit(self) -> bool:
+        """Whether the soft time limit of the job that runs is over; true once. For the handler of SIGUSR1."""
+
+def child_port(socket: int, page: int, measure: bool) -> Port:
+    """The port of a child process, from the descriptors that the hub sent to its zygote; owns them. Linux only."""
 
 @final
 class Job:
@@ -255,9 +269,13 @@ class Job:
         """None: run it. Else it must not run: give its end as `results` to `finish(OUTCOME_IGNORE, ...)`, no `start`.
 
         unknown: FAILURE NotRegistered · expired, revoked: REVOKED with TaskRevokedError(verdict) · crashed: FAILURE
-        WorkerLostError (it took down `task_max_crashes` processes). Whatever the outcome, the hub settles by
-        the verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
+        WorkerLostError (it took down `task_max_crashes` processes) · lost: FAILURE WorkerLostError(cause), its process
+        died · timelimit: FAILURE TimeLimitExceeded(cause), its process was killed. Whatever the outcome, the hub
+        settles by the verdict: unknown and crashed go to the dead-letter store, expired and revoked are acked.
         """
+    @property
+    def cause(self) -> str | None:
+        """With the verdicts lost and timelimit: how its process died, the limit in seconds."""
     def start(self) -> bool:
         """Marks it as running; early acknowledgement counts from here. Call it once the body is decoded.
 

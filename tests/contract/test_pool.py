@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,24 +14,31 @@ from typing import Any
 import pytest
 
 from celeriac import Celery, signals
-from celeriac.exceptions import Reject, WorkerLostError, WorkerTerminate
+from celeriac.exceptions import (
+    Reject,
+    SoftTimeLimitExceeded,
+    TimeLimitExceeded,
+    WorkerLostError,
+    WorkerTerminate,
+)
 from celeriac.worker import WorkController, state
+from tests.support.journal import Journal, note
+from tests.support.waiting import wait_until
 
-POOLS = ["solo", "threads"]
-PARALLEL = ["threads"]
+POOLS = ["solo", "threads", "prefork"]
+PARALLEL = ["threads", "prefork"]
 
 
 class Bench:
-    """An app with a worker in this process, and what its tasks tell the test."""
+    """An app with a worker in this process, and what its tasks tell the test: by files, as they may run elsewhere."""
 
     def __init__(self, pool: str, folder: Path) -> None:
         self.pool = pool
         url = f"sqlite:///{folder / 'pool.db'}"
         self.app = Celery("pool", broker=url, backend=url, set_as_current=False)
         self.app.conf.worker_hijack_root_logger = False
-        self.gate = threading.Event()
-        self.began = threading.Semaphore(0)
-        self.ran: list[Any] = []
+        self.journal = Journal(folder / "journal.txt")
+        self.gate = folder / "gate"
         self._running: list[tuple[WorkController, threading.Thread]] = []
         app = self.app
 
@@ -39,10 +48,9 @@ class Bench:
 
         @app.task(name="wait", shared=False, acks_late=True)
         def wait(label: str) -> str:
-            self.ran.append(f"start {label}")
-            self.began.release()
-            self.gate.wait(20)
-            self.ran.append(f"end {label}")
+            note(self.journal.path, f"start {label}")
+            wait_until(self.gate.exists, timeout=20, what="open gate")
+            note(self.journal.path, f"end {label}")
             return label
 
         @app.task(name="fail", shared=False)
@@ -61,9 +69,9 @@ class Bench:
         def reject() -> None:
             raise Reject("not for me")
 
-        @app.task(name="thread", shared=False)
-        def thread_name() -> str:
-            return threading.current_thread().name
+        @app.task(name="place", shared=False)
+        def place() -> tuple[int, str]:
+            return os.getpid(), threading.current_thread().name
 
         @app.task(name="coroutine", shared=False)
         async def coroutine(x: int) -> int:
@@ -75,6 +83,66 @@ class Bench:
             if self.request.retries < 2:
                 raise self.retry(countdown=0)
             return int(self.request.retries)
+
+        @app.task(name="echo", shared=False)
+        def echo(value: Any) -> Any:
+            return value
+
+        @app.task(name="steps", shared=False, bind=True)
+        def steps(self: Any, count: int) -> str:
+            for number in range(count):
+                self.update_state(state="STEP", meta={"number": number})
+            return "done"
+
+        @app.task(name="ask", shared=False)
+        def ask(x: int) -> int:
+            return int(add.delay(x, 1).get(timeout=10, disable_sync_subtasks=False))
+
+        @app.task(name="die", shared=False)
+        def die(number: int) -> None:
+            os.kill(os.getpid(), number)
+
+        @app.task(name="die_late", shared=False, acks_late=True)
+        def die_late(number: int) -> None:
+            os.kill(os.getpid(), number)
+
+        @app.task(name="die_again", shared=False, acks_late=True, reject_on_worker_lost=True)
+        def die_again(label: str) -> None:
+            note(self.journal.path, f"die {label}")
+            os._exit(7)
+
+        @app.task(name="limited", shared=False, soft_time_limit=0.1)
+        def limited() -> str:
+            try:
+                time.sleep(10)
+            except SoftTimeLimitExceeded:
+                return "interrupted"
+            return "not interrupted"
+
+        @app.task(name="spin", shared=False)
+        def spin() -> None:
+            while True:
+                pass
+
+        @app.task(name="spin_late", shared=False, acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.1)
+        def spin_late(label: str) -> None:
+            note(self.journal.path, f"spin {label}")
+            while True:
+                pass
+
+        @app.task(name="grow", shared=False)
+        def grow(mebibytes: int) -> int:
+            kept.append(b"x" * (mebibytes << 20))
+            return os.getpid()
+
+        kept: list[bytes] = []
+
+    def began(self, count: int) -> None:
+        """Waits until so many tasks `wait` have begun."""
+        wait_until(lambda: self.lines("start") >= count, timeout=10, what=f"{count} tasks that run")
+
+    def lines(self, word: str) -> int:
+        return sum(line.startswith(word) for line in self.journal.lines())
 
     def start(self, concurrency: int = 2, **options: Any) -> WorkController:
         worker = WorkController(app=self.app, hostname="w@pool", pool=self.pool, concurrency=concurrency, **options)
@@ -91,7 +159,7 @@ class Bench:
         return sum(row[1] for row in self.app.broker.depths())
 
     def close(self) -> None:
-        self.gate.set()
+        self.gate.touch()
         for worker, thread in self._running:
             worker.stop(in_sighandler=True)
             thread.join(10)
@@ -146,22 +214,22 @@ def test_retries_and_coroutines_work(bench: Bench) -> None:
 def test_a_long_task_does_not_hold_up_short_ones(parallel: Bench) -> None:
     parallel.start(concurrency=2)
     long = parallel.send("wait", "long")
-    assert parallel.began.acquire(timeout=10)
+    parallel.began(1)
     sent = [parallel.send("add", number, 1) for number in range(50)]
     assert [result.get(timeout=10) for result in sent] == [number + 1 for number in range(50)]
-    parallel.gate.set()
+    parallel.gate.touch()
     assert long.get(timeout=10) == "long"
 
 
 def test_as_many_tasks_run_at_once_as_the_pool_is_wide(parallel: Bench) -> None:
     worker = parallel.start(concurrency=3)
     sent = [parallel.send("wait", str(number)) for number in range(4)]
-    for _ in range(3):
-        assert parallel.began.acquire(timeout=10)
-    assert not parallel.began.acquire(timeout=0.05)
+    parallel.began(3)
+    time.sleep(0.05)
+    assert parallel.lines("start") == 3
     assert worker.pool is not None
     assert len(worker.pool.running_jobs()) == 3
-    parallel.gate.set()
+    parallel.gate.touch()
     assert [result.get(timeout=10) for result in sent] == ["0", "1", "2", "3"]
 
 
@@ -177,14 +245,14 @@ def test_a_child_that_ends_leaves_its_work_to_the_others(parallel: Bench) -> Non
 def test_a_warm_stop_ends_what_runs_and_leaves_the_rest(bench: Bench) -> None:
     worker = bench.start(concurrency=1)
     running = bench.send("wait", "a")
-    assert bench.began.acquire(timeout=10)
+    bench.began(1)
     waiting = [bench.send("add", 1, number) for number in range(10)]
     stopper = threading.Thread(target=worker.stop)
     stopper.start()
-    bench.gate.set()
+    bench.gate.touch()
     stopper.join(10)
     assert not stopper.is_alive()
-    assert (worker.exitcode, bench.ran) == (0, ["start a", "end a"])
+    assert (worker.exitcode, bench.journal.lines()) == (0, ["start a", "end a"])
     assert running.get(timeout=5) == "a"
     assert bench.ready() == len(waiting)
 
@@ -192,36 +260,61 @@ def test_a_warm_stop_ends_what_runs_and_leaves_the_rest(bench: Bench) -> None:
 def test_a_cold_stop_hands_back_what_runs(parallel: Bench) -> None:
     worker = parallel.start(concurrency=1)
     parallel.send("wait", "a")
-    assert parallel.began.acquire(timeout=10)
+    parallel.began(1)
     began = time.monotonic()
     worker.terminate()
     assert time.monotonic() - began < 4
     assert (worker.exitcode, parallel.ready()) == (1, 1)
-    parallel.gate.set()
+    parallel.gate.touch()
 
 
 def test_children_are_told_of_their_process(bench: Bench) -> None:
-    seen: list[str] = []
-
     def init(**_: Any) -> None:
-        seen.append("init")
+        note(bench.journal.path, f"init {os.getpid()}")
 
-    def shutdown(**_: Any) -> None:
-        seen.append("shutdown")
+    def shutdown(pid: int, exitcode: int, **_: Any) -> None:
+        note(bench.journal.path, f"shutdown {pid} {exitcode}")
 
     signals.worker_process_init.connect(init)
     signals.worker_process_shutdown.connect(shutdown)
     try:
-        bench.start().stop()
+        bench.start(concurrency=1).stop()
     finally:
         signals.worker_process_init.disconnect(init)
         signals.worker_process_shutdown.disconnect(shutdown)
-    assert seen == ["init", "shutdown"]
+    first, last = bench.journal.lines()
+    pid = first.split()[1]
+    assert (first, last) == (f"init {pid}", f"shutdown {pid} 0")
+    assert (int(pid) == os.getpid()) is (bench.pool != "prefork")
 
 
-def test_threads_have_names(parallel: Bench) -> None:
+def test_each_child_is_where_its_pool_has_it(bench: Bench) -> None:
+    bench.start()
+    pid, thread = bench.send("place").get(timeout=10)
+    assert (pid == os.getpid()) is (bench.pool != "prefork")
+    assert thread.startswith("celeriac-pool-") is (bench.pool == "threads")
+    if bench.pool == "prefork":
+        assert thread == "MainThread"
+
+
+def test_large_arguments_and_results_pass(bench: Bench) -> None:
+    bench.start()
+    large = "x" * 20_000_000
+    assert bench.send("echo", large).get(timeout=30) == large
+    sent = [bench.send("echo", large[:size]) for size in (1, 15_000, 17_000, 200_000) * 5]
+    assert [len(one.get(timeout=20)) for one in sent] == [1, 15_000, 17_000, 200_000] * 5
+
+
+def test_states_of_a_task_that_goes_on_come_before_its_end(bench: Bench) -> None:
+    bench.start()
+    assert bench.send("steps", 3000).get(timeout=20) == "done"
+
+
+def test_a_task_may_send_tasks_and_wait_for_them(parallel: Bench) -> None:
+    """What the worker had open is opened anew in another process."""
+    assert parallel.send("add", 1, 1).state == "PENDING"
     parallel.start()
-    assert parallel.send("thread").get(timeout=10).startswith("celeriac-pool-")
+    assert [parallel.send("ask", number).get(timeout=10) for number in range(5)] == [1, 2, 3, 4, 5]
 
 
 def test_its_info_names_it(bench: Bench) -> None:
@@ -230,3 +323,155 @@ def test_its_info_names_it(bench: Bench) -> None:
     info: Callable[[], Any] = worker.stats
     assert bench.pool.rstrip("s") in info()["pool"]["implementation"]
     assert worker.pool.did_start_ok()
+
+
+# --- what only processes can do
+
+
+@pytest.fixture
+def prefork(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench("prefork", tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("task", ["die", "die_late"])
+def test_a_child_that_is_killed_takes_only_its_task_along(prefork: Bench, task: str) -> None:
+    prefork.start(concurrency=2)
+    assert prefork.send("add", 1, 1).get(timeout=10) == 2  # its run time is known: it is sent in batches
+    before = [prefork.send("add", number, 0) for number in range(100)]
+    killed = prefork.send(task, signal.SIGKILL)
+    after = [prefork.send("add", number, 0) for number in range(100)]
+    assert [one.get(timeout=10) for one in before + after] == [*range(100), *range(100)]
+    with pytest.raises(WorkerLostError, match=r"signal 9 \(SIGKILL\)"):
+        killed.get(timeout=10)
+
+
+def test_a_task_that_ends_its_process_again_and_again_is_a_dead_letter(prefork: Bench) -> None:
+    prefork.start(concurrency=1)
+    killer = prefork.send("die_again", "x")
+    quiet = [prefork.send("add", number, 0) for number in range(50)]
+    assert [one.get(timeout=10) for one in quiet] == list(range(50))
+    with pytest.raises(WorkerLostError, match="3 worker processes"):
+        killer.get(timeout=10)
+    assert prefork.lines("die") == 3
+    wait_until(lambda: len(prefork.app.broker.dead_list()) == 1, timeout=10, what="dead letter")
+    assert prefork.app.broker.dead_list()[0].reason == "crashed"
+
+
+def test_a_soft_limit_interrupts_the_task_and_nothing_else(prefork: Bench) -> None:
+    prefork.start(concurrency=1)
+    assert prefork.send("limited").get(timeout=5) == "interrupted"
+    with pytest.raises(SoftTimeLimitExceeded):
+        prefork.send("spin", soft_time_limit=0.1).get(timeout=5)
+    pid = prefork.send("place").get(timeout=5)[0]
+    assert pid == prefork.send("place").get(timeout=5)[0]
+
+
+def test_a_hard_limit_ends_the_task_with_its_process(prefork: Bench) -> None:
+    prefork.start(concurrency=1, time_limit=30)
+    pid = prefork.send("place").get(timeout=5)[0]
+    with pytest.raises(TimeLimitExceeded, match="0.1"):
+        prefork.send("spin", time_limit=0.1).get(timeout=5)
+    assert prefork.send("place").get(timeout=5)[0] != pid
+    worker = prefork._running[0][0]
+    worker.stop()
+    prefork.start(concurrency=1, time_limit=0.1)
+    with pytest.raises(TimeLimitExceeded):
+        prefork.send("spin").get(timeout=5)
+
+
+def test_a_late_acked_task_beyond_its_limit_runs_again_if_it_says_so(prefork: Bench) -> None:
+    prefork.start(concurrency=1)
+    sent = prefork.send("spin_late", "x")
+    with pytest.raises(WorkerLostError):
+        sent.get(timeout=10)
+    assert prefork.lines("spin") == 3
+
+
+def test_what_waits_behind_a_long_task_goes_to_another_child(prefork: Bench) -> None:
+    prefork.start(concurrency=2, prefetch_multiplier=50)
+    for number in range(20):
+        prefork.send("add", number, number).get(timeout=10)
+    long = prefork.send("wait", "long")
+    sent = [prefork.send("add", number, 1) for number in range(80)]
+    assert [one.get(timeout=10) for one in sent] == [number + 1 for number in range(80)]
+    assert not long.ready()
+    prefork.gate.touch()
+    assert long.get(timeout=10) == "long"
+
+
+@pytest.mark.parametrize("most", [1, 7])
+def test_a_child_is_replaced_after_so_many_tasks(prefork: Bench, most: int) -> None:
+    prefork.start(concurrency=1, max_tasks_per_child=most)
+    pids = [one.get(timeout=10)[0] for one in [prefork.send("place") for _ in range(21)]]
+    assert sorted(pids.count(pid) for pid in set(pids)) == [most] * (21 // most)
+
+
+def test_a_child_is_replaced_when_it_has_grown_too_large(prefork: Bench) -> None:
+    prefork.start(concurrency=1, max_memory_per_child=200_000)
+    first = prefork.send("grow", 1).get(timeout=10)
+    assert prefork.send("grow", 300).get(timeout=10) == first
+    wait_until(lambda: prefork.send("grow", 1).get(timeout=10) != first, timeout=10, what="another process")
+
+
+def test_children_that_cannot_start_end_the_worker(prefork: Bench) -> None:
+    def leave(**_: Any) -> None:
+        os._exit(9)
+
+    signals.worker_process_init.connect(leave)
+    try:
+        worker = WorkController(app=prefork.app, hostname="w@pool", pool="prefork", concurrency=2)
+        thread = threading.Thread(target=worker.start, daemon=True)
+        thread.start()
+        thread.join(20)
+    finally:
+        signals.worker_process_init.disconnect(leave)
+    assert not thread.is_alive()
+    assert worker.exitcode == 1
+    assert not worker.is_ready.is_set()
+
+
+def test_the_pool_grows_and_shrinks_and_starts_anew(prefork: Bench) -> None:
+    worker = prefork.start(concurrency=1)
+    assert worker.pool is not None
+    pool = worker.pool
+
+    def processes() -> list[int]:
+        return list(pool.info["processes"])
+
+    wait_until(lambda: len(processes()) == 1, timeout=10, what="one process")
+    pool.grow(2)
+    wait_until(lambda: len(processes()) == 3, timeout=10, what="three processes")
+    pool.shrink(1)
+    wait_until(lambda: len(processes()) == 2, timeout=10, what="two processes")
+    before = set(processes())
+    pool.restart()
+    wait_until(lambda: len(processes()) == 2 and not before & set(processes()), timeout=10, what="other processes")
+    assert prefork.send("add", 1, 1).get(timeout=10) == 2
+
+
+def test_a_task_can_be_ended_from_outside(prefork: Bench) -> None:
+    worker = prefork.start(concurrency=1)
+    sent = prefork.send("wait", "x")
+    prefork.began(1)
+    assert worker.pool is not None
+    (job,) = worker.pool.running_jobs()
+    assert job.message.id == sent.id
+    worker.pool.terminate_job(worker.pool.info["processes"][0], signal.SIGTERM)
+    with pytest.raises(WorkerLostError, match="SIGTERM"):
+        sent.get(timeout=10)
+
+
+def test_a_cold_stop_ends_children_that_listen_to_nothing(prefork: Bench) -> None:
+    worker = prefork.start(concurrency=2)
+    for _ in range(2):
+        prefork.send("spin")
+    assert worker.pool is not None
+    pool = worker.pool
+    wait_until(lambda: len(pool.running_jobs()) == 2, timeout=10, what="two that spin")
+    pids = pool.info["processes"]
+    worker.terminate()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -159,7 +159,6 @@ class TestErrors:
         [
             (["-b", "carrier-pigeon://roof", "queues"], 78, "carrier-pigeon"),
             (["-b", "sqlite:////proc/no/such/folder/x.db", "queues"], None, "/proc/no/such"),
-            (["worker", "-P", "prefork"], 2, "-P threads"),
             (["worker", "-P", "gevent"], 2, "-P threads"),
             (["worker", "-l", "loud"], 2, "loud"),
             (["worker", "--", "worker_no_such_thing=1"], 2, "worker_no_such_thing"),

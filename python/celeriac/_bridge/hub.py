@@ -24,6 +24,8 @@ from celeriac._core import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from celeriac._core import Message
+
 __all__ = [
     "OUTCOME_FAILURE",
     "OUTCOME_IGNORE",
@@ -38,6 +40,7 @@ __all__ = [
     "Port",
     "QueueRow",
     "ResultWrite",
+    "child_port",
 ]
 
 QueueRow: TypeAlias = "tuple[str, str, str, str]"
@@ -45,6 +48,15 @@ QueueRow: TypeAlias = "tuple[str, str, str, str]"
 
 ResultWrite: TypeAlias = "tuple[str, bytes, int | None, bool]"
 """`(key, value, expires_ms, success)`; `expires_ms` is wall clock, ms since the epoch, None for never."""
+
+
+def child_port(socket: int, page: int, measure_memory: bool) -> Port:
+    """The port of this child process; owns both descriptors from now on. The hub counts the child as up.
+
+    Raises:
+        OSError: the descriptors are not what a hub made.
+    """
+    return _core.child_port(socket, page, measure_memory)
 
 
 class Hub:
@@ -82,6 +94,18 @@ class Hub:
     def set_consuming(self, queue: QueueRow, on: bool) -> None:
         """Consumes one more queue, or one less; what is held of it stays held."""
         self._core.set_consuming(queue, on)
+
+    def running(self, timeout_ms: int) -> list[tuple[int, int | None, Message, float]]:
+        """What runs: `(child, pid, message, seconds)`; empty if the hub does not answer in time."""
+        return self._core.running(timeout_ms)
+
+    def resize(self, width: int) -> None:
+        """So many child processes from now on."""
+        self._core.resize(width)
+
+    def restart_children(self) -> None:
+        """New child processes in the place of all, each when its task has ended."""
+        self._core.restart_children()
 
     def stop(self, cold: bool = False) -> None:
         """Begins to stop; `join` waits for the end. A cold stop may follow a warm one."""

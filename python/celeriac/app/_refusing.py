@@ -12,7 +12,7 @@ from celeriac.app._einfo import ExceptionInfo, safe_text
 from celeriac.app._end import End
 from celeriac.app._plan import Plan
 from celeriac.app.context import Context
-from celeriac.exceptions import NotRegistered, TaskRevokedError, WorkerLostError
+from celeriac.exceptions import NotRegistered, TaskRevokedError, TimeLimitExceeded, WorkerLostError
 from celeriac.signals import task_failure, task_revoked
 
 if TYPE_CHECKING:
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["Refusing"]
 
 logger = logging.getLogger("celeriac.app.trace")
+
+
+def _took_down(job: Job, message: Message) -> str:
+    if job.cause is None:  # it came with that many
+        return f"Task {message.task}[{message.id}] took down {job.crashes} worker processes"
+    count = job.crashes + 1
+    return f"Task {message.task}[{message.id}] took down {count} worker processes, the last one: {job.cause}"
 
 
 class Refusing:
@@ -39,7 +46,13 @@ class Refusing:
         if verdict == "unknown":
             exc = NotRegistered(message.task)
         elif verdict == "crashed":
-            exc = WorkerLostError(f"Task {message.task}[{message.id}] took down {job.crashes} worker processes")
+            exc = WorkerLostError(_took_down(job, message))
+        elif verdict == "lost":
+            exc = WorkerLostError(
+                f"Worker exited prematurely: {job.cause}." if job.cause else "The worker's child has ended"
+            )
+        elif verdict == "timelimit":
+            exc = TimeLimitExceeded(float(job.cause or 0))
         else:
             exc, state = TaskRevokedError(verdict), states.REVOKED
         outbox: list[Any] = []
@@ -70,7 +83,7 @@ class Refusing:
                     _links.call_errbacks(self.app, request, exc, None)
                 if plan is not None:
                     self._send_failure(plan, message.id, request.args, request.kwargs, exc, ExceptionInfo(exc))
-                if job.verdict != "unknown":  # the worker has said so, with what to do
+                if job.verdict not in ("unknown", "timelimit"):  # the worker has said so, with what to do
                     logger.error("Task %s[%s] does not run: %s", message.task, message.id, safe_text(exc))
         except Exception:
             logger.exception("Task %s[%s]: its end (%s) could not be recorded", message.task, message.id, verdict)

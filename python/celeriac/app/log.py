@@ -113,6 +113,14 @@ class Logging:
         self.setup_task_loggers(level, logfile, colorize=colour, **kwargs)
         return None
 
+    def reopen(self, loglevel: int | str | None, logfile: str, hostname: str, index: int) -> None:
+        """Puts handlers for this process of the pool in the place of those that it inherited."""
+        for logger in (logging.getLogger(), task_logger):
+            for handler in logger.handlers[:]:
+                logger.removeHandler(handler)
+        Logging.already_setup = False
+        self.setup_logging_subsystem(loglevel, node_format(logfile, hostname, index))
+
     def setup_task_loggers(
         self,
         loglevel: int | str | None = None,

@@ -106,17 +106,17 @@ def _configure(ctx: click.Context, assignments: list[str]) -> None:
 @click.option("-c", "--concurrency", cls=CeleryOption, type=click.IntRange(0), help_group=_POOL,
               help="Tasks that run at once. Default: the number of CPUs.")  # fmt: skip
 @click.option("-P", "--pool", cls=CeleryOption, type=WORKERS_POOL, help_group=_POOL,
-              help="Pool. Default: threads. prefork comes with a later version.")  # fmt: skip
+              help="Pool. Default: prefork; threads where there is no Linux.")  # fmt: skip
 @click.option("-E", "--task-events", "--events", "task_events", cls=CeleryOption, is_flag=True, default=None,
               help_group=_POOL, help="Send events of tasks. No effect yet.")  # fmt: skip
 @click.option("--time-limit", cls=CeleryOption, type=float, help_group=_POOL,
-              help="Hard limit of a task's run in seconds. No effect yet.")  # fmt: skip
+              help="Seconds after which the process of a task is killed. prefork only.")  # fmt: skip
 @click.option("--soft-time-limit", cls=CeleryOption, type=float, help_group=_POOL,
-              help="Soft limit of a task's run in seconds. No effect yet.")  # fmt: skip
+              help="Seconds after which a task is interrupted. prefork only.")  # fmt: skip
 @click.option("--max-tasks-per-child", cls=CeleryOption, type=int, help_group=_POOL,
-              help="Tasks after which a process is replaced. No effect yet.")  # fmt: skip
+              help="Tasks after which a process is replaced. prefork only.")  # fmt: skip
 @click.option("--max-memory-per-child", cls=CeleryOption, type=int, help_group=_POOL,
-              help="Memory in KiB above which a process is replaced. No effect yet.")  # fmt: skip
+              help="Memory in KiB above which a process is replaced. prefork only.")  # fmt: skip
 @click.option("--purge", "--discard", "purge", cls=CeleryOption, is_flag=True, help_group=_QUEUE,
               help="Delete what waits in the chosen queues first. There is no way back.")  # fmt: skip
 @click.option("-Q", "--queues", cls=CeleryOption, type=COMMA_SEPARATED_LIST, help_group=_QUEUE,

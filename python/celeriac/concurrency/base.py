@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from celeriac import signals
 from celeriac._bridge.hub import OUTCOME_LOST
 from celeriac.exceptions import WorkerTerminate
 
 if TYPE_CHECKING:
-    from celeriac._bridge.hub import Job, Port
+    from celeriac._bridge.codec import Message
+    from celeriac._bridge.hub import Hub, Job, Port
     from celeriac.app.base import Celery
 
 logger = logging.getLogger("celeriac.pool")
@@ -25,6 +26,13 @@ WAIT_MS = 1000
 """A child looks up from waiting for jobs this often; what it waits for wakes it at once."""
 
 Execute = Callable[["Job"], Any]
+
+
+class RunningJob(Protocol):
+    """A task that a child runs."""
+
+    @property
+    def message(self) -> Message: ...
 
 
 def _not_connected(job: Job) -> None:
@@ -46,6 +54,8 @@ class BasePool:
     uses_semaphore = False
     task_join_will_block = True
     body_can_be_buffer = False
+    has_processes = False
+    """True: children are processes, which the hub starts; only then `prepare` has something to do."""
     runs_in_main_thread = False
     """True: whoever drives the worker calls `run_once`; there are no children of its own."""
 
@@ -70,6 +80,19 @@ class BasePool:
         self._running: list[Job | None] = []
         self._execute: Execute = _not_connected
         self._child_ends: Callable[[], Any] = _nothing
+
+    def prepare(self, execute: Execute, child_ends: Callable[[], Any]) -> None:
+        """Called before anything of the core has a thread; `execute` and `child_ends` as for `connect`."""
+
+    def hub_options(self) -> dict[str, Any] | None:
+        """What the hub needs to know to have child processes; None: children are of this process."""
+        return None
+
+    def attach(self, hub: Hub) -> None:
+        """The hub that gives it work."""
+
+    def on_child(self, child: int, pid: int, up: bool, status: int | None) -> None:
+        """A child process came, or went with that wait status (None: not known)."""
 
     def connect(self, ports: Sequence[Port], execute: Execute, child_ends: Callable[[], Any] | None = None) -> None:
         """Gives each child its port, and all of them what runs a job.
@@ -156,7 +179,7 @@ class BasePool:
         """How many tasks it can run at once."""
         return self.limit
 
-    def running_jobs(self) -> list[Job]:
+    def running_jobs(self) -> Sequence[RunningJob]:
         """Jobs that run now, one a child at most."""
         return [job for job in self._running if job is not None]
 

@@ -20,7 +20,9 @@ QueueRow = tuple[str, str, str, str]
 """`(name, exchange, exchange_type, routing_key)`."""
 
 
-def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> dict[str, Any]:
+def build(
+    worker: WorkController, *, children: int, notify: Sequence[str], processes: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf
@@ -34,11 +36,12 @@ def build(worker: WorkController, *, children: int, notify: Sequence[str]) -> di
         "prefetch": prefetch(children, worker.prefetch_multiplier, disabled=worker.disable_prefetch),
         "result_url": result_url(app),
         "result_options": getattr(app.backend, "hub_options", {}),
-        "tasks": {name: task_policy(app, task) for name, task in app.tasks.items()},
+        "tasks": {name: task_policy(app, task) | limits(worker, task) for name, task in app.tasks.items()},
         "accept": sorted(accept_types(conf.accept_content) or ()),
         "timezone_offset_ms": _offset_ms(app),
         "max_message_bytes": int(conf.worker_max_message_bytes),
         "notify": list(notify),
+        "processes": processes,
     }
 
 
@@ -55,6 +58,11 @@ def prefetch(children: int, multiplier: int | None, *, disabled: bool = False) -
 def shown_broker_url(app: Celery) -> str:
     """The broker's URL without its password."""
     return sanitize_url(first_url(app.conf.broker_read_url))
+
+
+def is_of_one_process(app: Celery) -> bool:
+    """Whether no other process can use the app's broker."""
+    return first_url(app.conf.broker_read_url).startswith("memory:")
 
 
 def queue_row(queue: Any) -> QueueRow:
@@ -76,6 +84,15 @@ def task_policy(app: Celery, task: Task[..., Any]) -> dict[str, Any]:
         "reject_on_worker_lost": bool(task.reject_on_worker_lost),
         "max_crashes": int(getattr(task, "max_crashes", None) or app.conf.task_max_crashes),
     }
+
+
+def limits(worker: WorkController, task: Task[..., Any]) -> dict[str, int]:
+    """A task's own time limits, else the worker's, in µs; those of a message go before both."""
+    found = {
+        "soft_limit_us": task.soft_time_limit or worker.soft_time_limit,
+        "hard_limit_us": task.time_limit or worker.time_limit,
+    }
+    return {name: int(seconds * 1e6) for name, seconds in found.items() if seconds}
 
 
 def result_url(app: Celery) -> str | None:

@@ -20,7 +20,7 @@ _LEVELS = {"trace": 5, "debug": 10, "info": 20, "warn": 30, "warning": 30, "erro
 
 def wanted() -> list[str]:
     """Kinds of notices worth a crossing. `received` costs one for each task, so only if somebody listens."""
-    kinds = ["log", "up", "down", "unknown", "dead", "ready", "stopped"]
+    kinds = ["log", "up", "down", "unknown", "dead", "child", "ready", "stopped"]
     if _reception.wanted():
         kinds.append("received")
     return kinds
@@ -91,6 +91,10 @@ class Notices:
             return  # `on_unknown` has said so
         connection_logger.error("Task %s[%s] is dead (%s): %s", task or "?", task_id or "?", reason, detail)
         signals.task_rejected.send(sender=self.worker.consumer, message=data, exc=detail)
+
+    def on_child(self, data: tuple[int, int, bool, int | None]) -> None:
+        if self.worker.pool is not None:
+            self.worker.pool.on_child(*data)
 
     def on_ready(self, _: object) -> None:
         self.worker.on_ready()

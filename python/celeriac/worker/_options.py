@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from celeriac.app._connection import first_url
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,17 +28,22 @@ _NO_EFFECT = {
     "beat": "--beat",
     "statedb": "--statedb",
     "task_events": "--task-events",
-    "time_limit": "--time-limit",
-    "soft_time_limit": "--soft-time-limit",
-    "max_tasks_per_child": "--max-tasks-per-child",
-    "max_memory_per_child": "--max-memory-per-child",
     "heartbeat_interval": "--heartbeat-interval",
     "scheduler": "--scheduler",
     "schedule_filename": "--schedule-filename",
 }
 
-_TASK_OPTIONS = ("rate_limit", "soft_time_limit", "time_limit")
+# The same, where children are not processes.
+_OF_PROCESSES = {
+    "time_limit": "--time-limit",
+    "soft_time_limit": "--soft-time-limit",
+    "max_tasks_per_child": "--max-tasks-per-child",
+    "max_memory_per_child": "--max-memory-per-child",
+}
+
+_TASK_OPTIONS = ("rate_limit",)
 """The same for options of a task: nobody should trust in a limit that is not kept."""
+_TASK_OPTIONS_OF_PROCESSES = ("soft_time_limit", "time_limit")
 
 
 def effective(conf: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,14 +72,18 @@ def _multiplier(conf: Any, option: int | None) -> int | None:
 
 
 def _pool(conf: Any) -> str | None:
-    """The setting, if somebody set it. Its default names a pool that does not exist yet (docs/compatibility.md)."""
-    return conf.worker_pool if conf.value_set_for("worker_pool") else None
+    """The setting, if somebody set it; None leaves it to the platform. A broker in memory is of one process."""
+    if conf.value_set_for("worker_pool") is not None:
+        return str(conf.worker_pool)
+    return "threads" if first_url(conf.broker_read_url).startswith("memory:") else None
 
 
 def without_effect(values: Mapping[str, Any], app: Any) -> list[str]:
-    """What is set but does nothing in this version: options, options of the app's tasks, and its bootsteps."""
-    found = [shown for name, shown in sorted(_NO_EFFECT.items()) if values.get(name)]
-    for option in _TASK_OPTIONS:
+    """What is set but does nothing in this version, or in this pool: options, those of tasks, and bootsteps."""
+    processes = getattr(values.get("pool_cls"), "has_processes", False)
+    options = _NO_EFFECT if processes else {**_NO_EFFECT, **_OF_PROCESSES}
+    found = [shown for name, shown in sorted(options.items()) if values.get(name)]
+    for option in _TASK_OPTIONS if processes else (*_TASK_OPTIONS, *_TASK_OPTIONS_OF_PROCESSES):
         usual = (None, values.get(option))
         names = sorted(name for name, task in app.tasks.items() if getattr(task, option, None) not in usual)
         if names:

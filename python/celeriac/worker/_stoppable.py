@@ -14,11 +14,11 @@ from celeriac.platforms import EX_FAILURE, EX_OK
 from celeriac.worker._shutdown import Plan, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from celeriac._bridge.hub import Hub
     from celeriac.app.base import Celery
-    from celeriac.concurrency.base import BasePool
+    from celeriac.concurrency.base import BasePool, RunningJob
 
 logger = logging.getLogger("celeriac.worker")
 
@@ -56,10 +56,10 @@ class Stoppable:
             self._cold_at = time.monotonic() + self.plan.soft_timeout
         elif stage is Stage.COLD:
             self._cold_at = time.monotonic() + COLD_LIMIT_S
+        given_up = self.pool.running_jobs() if stage is Stage.COLD and self.pool is not None else ()
         if self.hub is not None:
             self.hub.stop(stage >= Stage.COLD)
-        if stage is Stage.COLD:
-            self._tell_cancelled()
+        self._tell_cancelled(given_up)
 
     def on_soft_timeout(self) -> None:
         """The time of a soft shutdown is up."""
@@ -79,7 +79,7 @@ class Stoppable:
         """Whether a task runs."""
         return self.pool is not None and bool(self.pool.running_jobs())
 
-    def _tell_cancelled(self) -> None:
+    def _tell_cancelled(self, given_up: Sequence[RunningJob]) -> None:
         """Stores RETRY for tasks that are given up and were acked before they ran: nobody else will report them.
 
         Late-acked ones go back to their queue and report by themselves when they run again.
@@ -87,7 +87,7 @@ class Stoppable:
         from celeriac.app.context import Context
         from celeriac.exceptions import Retry
 
-        for job in self.pool.running_jobs() if self.pool is not None else ():
+        for job in given_up:
             task = self.app.tasks.get(job.message.task)
             if task is None or task.acks_late:
                 continue

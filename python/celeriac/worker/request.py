@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celeriac._bridge.codec import Message
-    from celeriac._bridge.hub import Job
     from celeriac.app.base import Celery
     from celeriac.app.task import Task
+    from celeriac.concurrency.base import RunningJob
 
 _FROM_HEADERS = {
     "argsrepr": None,
@@ -32,7 +32,9 @@ _FROM_PROPERTIES = ("reply_to", "correlation_id", "delivery_info")
 class Request:
     """A received message. Headers are decoded when one is asked for, the body when `args` or `kwargs` are."""
 
-    def __init__(self, message: Message, app: Celery, hostname: str | None = None, job: Job | None = None) -> None:
+    def __init__(
+        self, message: Message, app: Celery, hostname: str | None = None, job: RunningJob | None = None
+    ) -> None:
         self.message = message
         self.app = app
         self.hostname = hostname

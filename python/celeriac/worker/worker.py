@@ -109,6 +109,8 @@ class WorkController(Stoppable):
     concurrency: int
     prefetch_multiplier: int | None
     disable_prefetch: bool
+    time_limit: float | None
+    soft_time_limit: float | None
     purge: bool
 
     def setup_instance(
@@ -209,20 +211,39 @@ class WorkController(Stoppable):
     def _boot(self) -> None:
         from celeriac.app.trace import Tracer
 
-        pool = self.pool_cls(self.concurrency, app=self.app)
+        if self.pool_cls.has_processes and _hub_config.is_of_one_process(self.app):
+            raise ImproperlyConfigured(
+                "the broker memory:// is of one process, and the pool prefork runs tasks in others: use -P threads or "
+                "-P solo, or a broker that processes share"
+            )
+        pool = self.pool_cls(self.concurrency, app=self.app, **self._pool_options())
         self.concurrency = pool.limit
         if self.purge:
             self._purge()
         notify = wanted()
-        hub = Hub(_hub_config.build(self, children=pool.limit, notify=notify))
         tracer = Tracer(self.app, hostname=self.hostname)
-        execute = self.notices.reception.before(tracer.execute) if "received" in notify else tracer.execute
-        pool.connect([hub.port(child) for child in range(pool.limit)], execute, tracer.close)
+        here = not pool.has_processes
+        execute = self.notices.reception.before(tracer.execute) if here and "received" in notify else tracer.execute
+        pool.prepare(execute, tracer.close)
+        try:
+            hub = Hub(_hub_config.build(self, children=pool.limit, notify=notify, processes=pool.hub_options()))
+        except BaseException:
+            pool.terminate()
+            raise
+        pool.attach(hub)
+        if here:
+            pool.connect([hub.port(child) for child in range(pool.limit)], execute, tracer.close)
         hub.start()
         pool.start()
         self.pool, self.hub = pool, hub
         if self.stage > Stage.RUNNING:  # told to stop while it started
             hub.stop(self.stage >= Stage.COLD)
+
+    def _pool_options(self) -> dict[str, Any]:
+        names = ("hostname", "loglevel", "logfile", "max_tasks_per_child", "max_memory_per_child", "time_limit",
+                 "soft_time_limit")  # fmt: skip
+        options = {name: getattr(self, name) for name in names}
+        return {**options, "proc_alive_timeout": self.app.conf.worker_proc_alive_timeout}
 
     def _purge(self) -> None:
         names = list(self.app.amqp.queues.consume_from)

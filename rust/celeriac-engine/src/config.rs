@@ -15,11 +15,22 @@ pub struct TaskPolicy {
     pub reject_on_worker_lost: bool,
     /// Processes that may die running one message; 0 for no limit.
     pub max_crashes: u32,
+    /// After so long the task is interrupted, where its child can be.
+    pub soft_limit_us: Option<u64>,
+    /// After so long its child is killed, where it is a process.
+    pub hard_limit_us: Option<u64>,
 }
 
 impl Default for TaskPolicy {
     fn default() -> Self {
-        Self { acks_late: false, acks_on_failure: true, reject_on_worker_lost: false, max_crashes: 3 }
+        Self {
+            acks_late: false,
+            acks_on_failure: true,
+            reject_on_worker_lost: false,
+            max_crashes: 3,
+            soft_limit_us: None,
+            hard_limit_us: None,
+        }
     }
 }
 
@@ -40,6 +51,8 @@ pub struct EngineConfig {
     pub timezone_offset_ms: i64,
     /// Largest message that is run.
     pub max_message_bytes: usize,
+    /// Children can be interrupted and killed: time limits are kept.
+    pub limits: bool,
     /// Give a [`crate::Notice::Received`] for every delivery that will run.
     pub notify_received: bool,
 }
@@ -54,6 +67,7 @@ impl Default for EngineConfig {
             accept: HashSet::from(["application/json".to_owned()]),
             timezone_offset_ms: 0,
             max_message_bytes: 64 << 20,
+            limits: false,
             notify_received: false,
         }
     }

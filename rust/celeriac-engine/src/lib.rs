@@ -19,6 +19,6 @@ pub mod window;
 
 pub use clock::Now;
 pub use config::{EngineConfig, TaskPolicy};
-pub use engine::{Assignment, ChildId, Cycle, Engine, Failure, Fatal, Notice, Report, Stats, Stopping, Work};
+pub use engine::{Assignment, ChildId, Cycle, Engine, Failure, Fatal, Loss, Notice, Report, Stats, Stopping, Work};
 pub use outcome::Outcome;
 pub use reception::Verdict;

@@ -8,6 +8,7 @@
 //! | requeue | ack | last in its queue |
 //! | undecodable | dead letter | dead letter |
 //! | child lost | ack | next in line with one more crash if `reject_on_worker_lost`, else as a failure; at the cap dead letter (crashed) |
+//! | hard time limit | ack | ack if `acks_on_failure`, else last in its queue with one more crash; at the cap dead letter |
 //!
 //! A verdict (unknown, crashed: dead letter; expired, revoked: ack) goes before all of it.
 
@@ -35,10 +36,12 @@ pub enum Outcome {
     Undecodable,
     /// The child that ran it died.
     Lost,
+    /// The child that ran it was killed, as its hard time limit was over.
+    TimeLimit,
 }
 
 impl Outcome {
-    /// In the order of Python's `OUTCOME_*`, from 0.
+    /// Those that a child can report, in the order of Python's `OUTCOME_*`, from 0.
     pub const ALL: [Self; 8] = [
         Self::Success,
         Self::Failure,
@@ -65,7 +68,8 @@ pub fn settlement(
         Verdict::Run => {}
         Verdict::Unknown => return dead(reasons::UNKNOWN_TASK, "no task of that name is registered in this worker"),
         Verdict::Crashed => return dead(reasons::CRASHED, &crash_text(crashes)),
-        Verdict::Expired | Verdict::Revoked => return Settlement::Ack,
+        // The last two were answered when their child died.
+        Verdict::Expired | Verdict::Revoked | Verdict::Lost | Verdict::TimeLimit => return Settlement::Ack,
     }
     let failed = || {
         if policy.acks_late && !policy.acks_on_failure {
@@ -74,18 +78,20 @@ pub fn settlement(
             Settlement::Ack
         }
     };
+    let again = |front| {
+        if policy.max_crashes > 0 && crashes + 1 >= policy.max_crashes {
+            dead(reasons::CRASHED, &crash_text(crashes + 1))
+        } else {
+            Settlement::Requeue { front, crashed: true }
+        }
+    };
     match outcome {
         Outcome::Reject if policy.acks_late => dead(reasons::REJECTED, "the task rejected its message"),
         Outcome::Requeue if policy.acks_late => Settlement::Requeue { front: false, crashed: false },
         Outcome::Undecodable => dead(reasons::UNDECODABLE, "the body cannot be decoded"),
-        Outcome::Lost if policy.acks_late && policy.reject_on_worker_lost => {
-            if policy.max_crashes > 0 && crashes + 1 >= policy.max_crashes {
-                dead(reasons::CRASHED, &crash_text(crashes + 1))
-            } else {
-                Settlement::Requeue { front: true, crashed: true }
-            }
-        }
-        Outcome::Failure | Outcome::Lost => failed(),
+        Outcome::Lost if policy.acks_late && policy.reject_on_worker_lost => again(true),
+        Outcome::TimeLimit if policy.acks_late && !policy.acks_on_failure => again(false),
+        Outcome::Failure | Outcome::Lost | Outcome::TimeLimit => failed(),
         // A reject of a task that is acked early has no effect.
         Outcome::Success | Outcome::Retry | Outcome::Ignore | Outcome::Reject | Outcome::Requeue => Settlement::Ack,
     }
@@ -147,6 +153,16 @@ mod tests {
         assert_eq!(reason(&answer(Outcome::Lost, careful, 2)), reasons::CRASHED);
         let endless = TaskPolicy { max_crashes: 0, ..careful };
         assert_eq!(answer(Outcome::Lost, endless, u32::MAX - 1), again);
+    }
+
+    #[test]
+    fn a_task_that_runs_into_its_limit_again_and_again_is_a_dead_letter() {
+        let late = TaskPolicy { acks_late: true, ..TaskPolicy::default() };
+        assert_eq!(answer(Outcome::TimeLimit, late, 0), Settlement::Ack);
+        assert_eq!(answer(Outcome::TimeLimit, TaskPolicy::default(), 0), Settlement::Ack);
+        let strict = TaskPolicy { acks_on_failure: false, ..late };
+        assert_eq!(answer(Outcome::TimeLimit, strict, 1), Settlement::Requeue { front: false, crashed: true });
+        assert_eq!(reason(&answer(Outcome::TimeLimit, strict, 2)), reasons::CRASHED);
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub enum Verdict {
     Revoked,
     /// It took down as many processes as it may.
     Crashed,
+    /// The process that ran it died; this child only tells of that.
+    Lost,
+    /// The process that ran it was killed as its time was over; this child only tells of that.
+    TimeLimit,
 }
 
 impl Verdict {
@@ -36,6 +40,8 @@ impl Verdict {
             Self::Expired => Some("expired"),
             Self::Revoked => Some("revoked"),
             Self::Crashed => Some("crashed"),
+            Self::Lost => Some("lost"),
+            Self::TimeLimit => Some("timelimit"),
         }
     }
 }

@@ -6,7 +6,9 @@ mod support;
 
 use bytes::Bytes;
 use celeriac_engine::window::Prefetch;
-use celeriac_engine::{Cycle, Engine, EngineConfig, Failure, Now, Outcome, Report, Stopping, TaskPolicy, Work};
+use celeriac_engine::{
+    Cycle, Engine, EngineConfig, Failure, Loss, Now, Outcome, Report, Stopping, TaskPolicy, Verdict, Work,
+};
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, ResultWrite, Settlement};
 use support::{DAY_MS, Spec, delivery};
@@ -301,4 +303,85 @@ fn the_answer_for_a_task_whose_child_died_follows_its_settings() {
     assert_eq!(answer("careful", 0), (Settlement::Requeue { front: true, crashed: true }, 0));
     let (Settlement::Dead { reason, detail }, 1) = answer("careful", 2) else { panic!("not dead") };
     assert!(reason == reasons::CRASHED && detail.starts_with("3 processes"), "{reason}: {detail}");
+}
+
+/// Three children of which one is up, and a task `timed` with both limits.
+fn limited(acks_late: bool) -> Engine {
+    let (soft, hard) = (Some(100_000), Some(300_000));
+    let timed = TaskPolicy { acks_late, soft_limit_us: soft, hard_limit_us: hard, ..TaskPolicy::default() };
+    let mut engine = Engine::new(&EngineConfig {
+        prefetch: Prefetch::Fixed(10),
+        tasks: [("timed".to_owned(), timed), ("early".to_owned(), TaskPolicy::default())].into(),
+        limits: true,
+        ..EngineConfig::default()
+    });
+    engine.child_up(0);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    engine.cycled(cycle.id, &[]);
+    engine
+}
+
+#[test]
+fn limits_are_looked_after_at_their_time_and_asked_for_once() {
+    let mut engine = limited(false);
+    give(&mut engine, 1, "timed");
+    let runs = Some((DeliveryTag(1), 0));
+    engine.looked(0, runs, at(2_000));
+    assert_eq!(engine.next_wake_us(), Some(100_000));
+    engine.looked(0, runs, at(100_000));
+    assert!(matches!(engine.next_work(), Some(Work::Interrupt { child: 0, tag: DeliveryTag(1) })));
+    assert_eq!(engine.next_wake_us(), Some(300_000));
+    engine.looked(0, runs, at(299_999));
+    assert!(engine.next_work().is_none());
+    engine.looked(0, runs, at(300_000));
+    let Some(Work::Kill { child: 0, tag: DeliveryTag(1), limit }) = engine.next_work() else { panic!("not killed") };
+    assert_eq!(limit, "0.3");
+    engine.looked(0, runs, at(300_001));
+    assert!(engine.next_work().is_none());
+}
+
+#[test]
+fn a_task_that_was_killed_is_told_of_by_another_child_and_its_neighbours_run_in_order() {
+    for (acks_late, loss, verdict) in [
+        (false, Loss::TimeLimit("0.3".to_owned()), Verdict::TimeLimit),
+        (true, Loss::TimeLimit("0.3".to_owned()), Verdict::TimeLimit),
+        (true, Loss::Died("signal 9".to_owned()), Verdict::Lost),
+    ] {
+        let mut engine = limited(acks_late);
+        // Their run time has to be known before they are sent together.
+        give(&mut engine, 1, "timed");
+        engine.outcome(0, Report { run_ns: Some(1_000), ..report(1, Outcome::Success, "x") }, at(1));
+        for tag in 2..6 {
+            give(&mut engine, tag, "timed");
+        }
+        engine.child_lost(0, Some(DeliveryTag(3)), &loss, at(300_000));
+        engine.child_up(0);
+        engine.dispatch(at(300_001));
+        let mut given = Vec::new();
+        while let Some(Work::Dispatch { batch, .. }) = engine.next_work() {
+            given.extend(batch.iter().map(|one| (one.delivery.tag.0, one.verdict, one.cause.is_some())));
+        }
+        let run = Verdict::Run;
+        assert_eq!(given, [(2, run, false), (3, verdict, true), (4, run, false), (5, run, false)]);
+    }
+}
+
+#[test]
+fn a_child_gets_no_more_tasks_than_it_may_run() {
+    let mut engine = limited(false);
+    engine.child_up_for(0, Some(3));
+    give(&mut engine, 1, "early");
+    engine.outcome(0, Report { run_ns: Some(1_000), ..report(1, Outcome::Success, "x") }, at(1));
+    let messages = (2..8).map(|tag| delivery(tag, Spec::new(format!("id-{tag}"), "early").envelope(), false, 0));
+    engine.deliveries(messages.collect(), at(2));
+    engine.dispatch(at(2));
+    let Some(Work::Dispatch { batch, .. }) = engine.next_work() else { panic!("nothing was given") };
+    assert_eq!(batch.len(), 2);
+    assert!(matches!(engine.next_work(), Some(Work::Retire { child: 0 })));
+    assert!(engine.next_work().is_none());
+    assert_eq!(engine.add_child(), 1);
+    engine.child_up_for(1, None);
+    engine.dispatch(at(3));
+    let Some(Work::Dispatch { child: 1, batch }) = engine.next_work() else { panic!("nothing was given") };
+    assert_eq!(batch.len(), 4);
 }

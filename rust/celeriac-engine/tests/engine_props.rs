@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use bytes::Bytes;
 use celeriac_engine::window::Prefetch;
 use celeriac_engine::{
-    Assignment, Cycle, Engine, EngineConfig, Failure, Now, Outcome, Report, Stopping, TaskPolicy, Verdict, Work,
+    Assignment, Cycle, Engine, EngineConfig, Failure, Loss, Now, Outcome, Report, Stopping, TaskPolicy, Verdict, Work,
 };
 use celeriac_protocol::{Delivery, DeliveryTag, Publication, ResultWrite, Settlement};
 use proptest::prelude::*;
@@ -68,11 +68,18 @@ enum Fate {
     Dead,
 }
 
+const SOFT_US: u64 = 20_000;
+const HARD_US: u64 = 50_000;
+const BUDGET: u64 = 5;
+
 #[derive(Default)]
 struct Child {
     up: bool,
     queued: VecDeque<(DeliveryTag, String)>,
     running: Option<(DeliveryTag, String, u64)>,
+    /// Tasks that it may still be given.
+    budget: Option<u64>,
+    interrupted: HashSet<DeliveryTag>,
 }
 
 struct World {
@@ -107,11 +114,13 @@ fn config(prefetch: Prefetch) -> EngineConfig {
     let early = TaskPolicy::default();
     let late = TaskPolicy { acks_late: true, reject_on_worker_lost: true, ..early };
     let strict = TaskPolicy { acks_late: true, acks_on_failure: false, ..early };
+    let strict = TaskPolicy { soft_limit_us: Some(SOFT_US), hard_limit_us: Some(HARD_US), ..strict };
     EngineConfig {
         children: CHILDREN,
         prefetch,
         tasks: [("early", early), ("late", late), ("strict", strict)].map(|(name, task)| (name.into(), task)).into(),
         max_message_bytes: 2_000,
+        limits: true,
         ..EngineConfig::default()
     }
 }
@@ -238,19 +247,48 @@ impl World {
                             self.careful.remove(&tag)
                         };
                     }
+                    if let Some(budget) = &mut self.children[child].budget {
+                        let given = batch.len() as u64;
+                        prop_assert!(given <= *budget, "{given} tasks for a child that may have {budget}");
+                        *budget -= given;
+                    }
                     for one in batch {
                         let id = one.delivery.message.head.as_ref().map(|head| one.delivery.message.text(&head.id));
                         let id = id.expect("only readable messages are dispatched").to_owned();
                         self.children[child].queued.push_back((one.delivery.tag, id));
                     }
                 }
+                Work::Interrupt { child, tag } => {
+                    let state = &mut self.children[child];
+                    let run = state.running.as_ref().map(|(of, _, since)| (*of, self.now.mono_us - since));
+                    prop_assert!(run.is_some_and(|(of, run_us)| of == tag && run_us >= SOFT_US), "{run:?}");
+                    prop_assert!(state.interrupted.insert(tag), "{tag:?} is interrupted twice");
+                }
+                Work::Kill { child, tag, limit } => {
+                    let run =
+                        self.children[child].running.as_ref().map(|(of, _, since)| (*of, self.now.mono_us - since));
+                    prop_assert!(run.is_some_and(|(of, run_us)| of == tag && run_us >= HARD_US), "{run:?}");
+                    self.die(child, &Loss::TimeLimit(limit));
+                }
+                Work::Retire { child } => {
+                    prop_assert_eq!(self.children[child].budget, Some(0));
+                    self.children[child].up = false;
+                }
                 Work::Recall { child } => {
-                    let tags = self.children[child].queued.drain(..).map(|(tag, _)| tag).collect();
+                    let tags: Vec<_> = self.children[child].queued.drain(..).map(|(tag, _)| tag).collect();
+                    if let Some(budget) = &mut self.children[child].budget {
+                        *budget += tags.len() as u64;
+                    }
                     self.engine.recalled(child, tags, self.now);
                 }
             }
         }
         Ok(())
+    }
+
+    fn die(&mut self, child: usize, loss: &Loss) {
+        let state = std::mem::take(&mut self.children[child]);
+        self.engine.child_lost(child, state.running.map(|(tag, ..)| tag), loss, self.now);
     }
 
     fn finish(&mut self, child: usize, outcome: u8) {
@@ -359,14 +397,15 @@ impl World {
                 let running = self.children[child].running.as_ref().map(|(tag, _, since)| (*tag, *since));
                 self.engine.looked(child, running, self.now);
             }
-            Op::Die(child) => {
-                let state = std::mem::take(&mut self.children[child]);
-                self.engine.child_lost(child, state.running.map(|(tag, ..)| tag), self.now);
-            }
+            Op::Die(child) => self.die(child, &Loss::Died("signal 9".to_owned())),
             Op::Rise(child) => {
-                if !self.children[child].up && self.engine.stopping() == Stopping::No {
-                    self.children[child].up = true;
-                    self.engine.child_up(child);
+                let state = &mut self.children[child];
+                // A successor has another place, or comes when the one before has ended.
+                let is_empty = state.running.is_none() && state.queued.is_empty();
+                if !state.up && is_empty && self.engine.stopping() == Stopping::No {
+                    state.up = true;
+                    state.budget = (child == 1).then_some(BUDGET);
+                    self.engine.child_up_for(child, state.budget);
                 }
             }
             Op::Store => self.store()?,
@@ -480,6 +519,7 @@ proptest! {
             world.hand_over();
             world.hear();
             for child in 0..CHILDREN {
+                world.apply(&Op::Rise(child))?; // one that was killed for its time limit, or has run its share
                 world.apply(&Op::Start(child))?;
                 world.apply(&Op::Finish(child, 0))?;
             }

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use celeriac_engine::{ChildId, Outcome, Report, Verdict};
 use celeriac_protocol::{Delivery, DeliveryTag, Publication, ResultWrite};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 
 use crate::Clock;
+use crate::inbox::{Inbox, Input};
 use crate::page::Page;
-use crate::run::Input;
+#[cfg(target_os = "linux")]
+use crate::processes::outbox::{Came, Inlet, Outbox};
 
 const FLUSH_US: u64 = 1_000;
 const NEVER: u64 = u64::MAX;
@@ -31,44 +33,60 @@ pub(crate) enum Told {
 /// Wakes the hub: one message however many children have something.
 #[derive(Debug)]
 pub(crate) struct Waker {
-    pub(crate) inbox: Sender<Input>,
+    pub(crate) inbox: Inbox,
     pub(crate) sent: AtomicBool,
 }
 
 impl Waker {
     fn wake(&self) {
         if !self.sent.swap(true, Ordering::AcqRel) {
-            drop(self.inbox.send(Input::Reports)); // a hub that has ended needs no news
+            self.inbox.send(Input::Reports);
         }
     }
 }
 
-/// What one child and the hub share.
+/// The way from a child to its hub.
+#[derive(Debug)]
+enum Way {
+    /// The hub is a thread of this process.
+    Here { child: ChildId, page: Box<Page>, outbox: Mutex<Vec<Told>>, waker: Arc<Waker> },
+    /// The hub is in the parent process.
+    #[cfg(target_os = "linux")]
+    Away(Outbox),
+}
+
+/// What one child and the hub share; in a child process: its end of that.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) child: ChildId,
-    pub(crate) page: Page,
     pub(crate) clock: Clock,
-    outbox: Mutex<Vec<Told>>,
-    /// When the oldest entry of `outbox` was put in, in µs; `NEVER` if it is empty.
+    way: Way,
+    /// When the oldest news that the hub has not been shown was put in, in µs; `NEVER` if there are none.
     oldest_us: AtomicU64,
     pub(crate) has_port: AtomicBool,
-    pub(crate) waker: Arc<Waker>,
     /// A forked copy has no hub, and its locks may be held for ever by threads that it has not.
     pid: u32,
 }
 
 impl Shared {
     pub(crate) fn new(child: ChildId, clock: Clock, waker: Arc<Waker>) -> Self {
-        Self {
-            child,
-            page: Page::new(),
-            clock,
-            outbox: Mutex::default(),
-            oldest_us: AtomicU64::new(NEVER),
-            has_port: AtomicBool::new(false),
-            waker,
-            pid: process::id(),
+        Self::over(Way::Here { child, page: Box::default(), outbox: Mutex::default(), waker }, clock)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn in_child(clock: Clock, outbox: Outbox) -> Self {
+        Self::over(Way::Away(outbox), clock)
+    }
+
+    fn over(way: Way, clock: Clock) -> Self {
+        let (oldest_us, has_port) = (AtomicU64::new(NEVER), AtomicBool::new(false));
+        Self { clock, way, oldest_us, has_port, pid: process::id() }
+    }
+
+    pub(crate) fn page(&self) -> &Page {
+        match &self.way {
+            Way::Here { page, .. } => page,
+            #[cfg(target_os = "linux")]
+            Way::Away(outbox) => &outbox.area.page,
         }
     }
 
@@ -76,28 +94,48 @@ impl Shared {
         process::id() != self.pid
     }
 
-    fn outbox(&self) -> MutexGuard<'_, Vec<Told>> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn put(&self, told: Told, now_us: u64, flush: bool) {
-        self.put_if(|_| true, told, now_us, flush);
+        self.put_if(false, |_| true, told, now_us, flush);
     }
 
-    /// Takes a slot's last step and tells of it, both under the outbox's lock: whoever sees the step and then calls
-    /// [`Shared::take_all`] gets the news. False, and nothing is told, if the step was not to be taken.
-    fn put_if(&self, step: impl FnOnce(&Page) -> bool, told: Told, now_us: u64, flush: bool) -> bool {
-        let mut outbox = self.outbox();
-        if !step(&self.page) {
-            return false;
+    /// Takes a slot's last step and tells of it. False, and nothing is told, if the step was not to be taken. `sure`: the
+    /// step cannot fail, as the job runs.
+    ///
+    /// In one process both happen under the outbox's lock: whoever sees the step and then calls [`Shared::take_all`] gets
+    /// the news. A child process can be killed between the two, so one that runs a job tells first: else its end
+    /// would be lost although the task has ended.
+    fn put_if(&self, sure: bool, step: impl FnOnce(&Page) -> bool, told: Told, now_us: u64, flush: bool) -> bool {
+        match &self.way {
+            Way::Here { page, outbox, .. } => {
+                let mut outbox = locked(outbox);
+                if !step(page) {
+                    return false;
+                }
+                outbox.push(told);
+                if outbox.len() == 1 {
+                    self.oldest_us.store(now_us, Ordering::Release);
+                }
+            }
+            #[cfg(target_os = "linux")]
+            Way::Away(outbox) => {
+                if sure {
+                    outbox.put(&told);
+                    step(&outbox.area.page);
+                } else {
+                    if !step(&outbox.area.page) {
+                        return false;
+                    }
+                    outbox.put(&told);
+                }
+                outbox.measure(now_us);
+                if self.oldest_us.load(Ordering::Relaxed) == NEVER {
+                    self.oldest_us.store(now_us, Ordering::Relaxed);
+                }
+            }
         }
-        outbox.push(told);
-        if outbox.len() == 1 {
-            self.oldest_us.store(now_us, Ordering::Release);
-        }
-        drop(outbox);
+        let _ = sure; // elsewhere than on Linux it makes no difference
         if flush || self.is_old(now_us) {
-            self.waker.wake();
+            self.wake();
         }
         true
     }
@@ -107,9 +145,27 @@ impl Shared {
         oldest != NEVER && now_us.saturating_sub(oldest) >= FLUSH_US
     }
 
+    fn wake(&self) {
+        match &self.way {
+            Way::Here { waker, .. } => waker.wake(),
+            #[cfg(target_os = "linux")]
+            Way::Away(outbox) => {
+                self.oldest_us.store(NEVER, Ordering::Relaxed);
+                outbox.wake();
+            }
+        }
+    }
+
     fn flush(&self) {
         if self.oldest_us.load(Ordering::Acquire) != NEVER {
-            self.waker.wake();
+            self.wake();
+        }
+    }
+
+    /// Hub, before it empties outboxes: what comes from now on wakes it again.
+    pub(crate) fn heard(&self) {
+        if let Way::Here { waker, .. } = &self.way {
+            waker.sent.store(false, Ordering::Release);
         }
     }
 
@@ -122,10 +178,16 @@ impl Shared {
 
     /// The same, and waits for a child that is just putting something in.
     pub(crate) fn take_all(&self, into: &mut Vec<Told>) {
-        let mut outbox = self.outbox();
-        self.oldest_us.store(NEVER, Ordering::Release);
-        std::mem::swap(&mut *outbox, into);
+        if let Way::Here { outbox, .. } = &self.way {
+            let mut outbox = locked(outbox);
+            self.oldest_us.store(NEVER, Ordering::Release);
+            std::mem::swap(&mut *outbox, into);
+        }
     }
+}
+
+fn locked(outbox: &Mutex<Vec<Told>>) -> MutexGuard<'_, Vec<Told>> {
+    outbox.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A job on its way to a child.
@@ -133,6 +195,7 @@ impl Shared {
 pub(crate) struct Ticket {
     pub(crate) delivery: Arc<Delivery>,
     pub(crate) verdict: Verdict,
+    pub(crate) cause: Option<Arc<str>>,
     pub(crate) slot: usize,
     pub(crate) sequence: u64,
 }
@@ -148,17 +211,41 @@ pub enum Next {
     End,
 }
 
+#[derive(Debug)]
+enum Batches {
+    Channel(Receiver<Vec<Ticket>>),
+    #[cfg(target_os = "linux")]
+    Socket(Inlet),
+}
+
 /// One child's end. Used by one thread at a time; dropping it takes the child down.
 #[derive(Debug)]
 pub struct Port {
     shared: Arc<Shared>,
     /// Always there until the drop.
-    batches: Option<Receiver<Vec<Ticket>>>,
+    batches: Option<Batches>,
 }
 
 impl Port {
     pub(crate) fn new(shared: Arc<Shared>, batches: Receiver<Vec<Ticket>>) -> Self {
-        Self { shared, batches: Some(batches) }
+        Self { shared, batches: Some(Batches::Channel(batches)) }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn over_socket(shared: Arc<Shared>, inlet: Inlet) -> Self {
+        Self { shared, batches: Some(Batches::Socket(inlet)) }
+    }
+
+    /// Waiting ends early when a signal comes.
+    #[must_use]
+    pub fn hears_signals(&self) -> bool {
+        !matches!(self.batches, Some(Batches::Channel(_)))
+    }
+
+    /// Whether the soft time limit of the job that runs is over; true once.
+    #[must_use]
+    pub fn take_limit(&self) -> bool {
+        self.shared.page().take_limit()
     }
 
     /// Shows the hub what was finished.
@@ -170,11 +257,15 @@ impl Port {
     #[must_use]
     pub fn try_next(&self) -> Next {
         self.shared.flush();
-        let Some(batches) = &self.batches else { return Next::End };
-        match batches.try_recv() {
-            Ok(tickets) => self.jobs(tickets),
-            Err(TryRecvError::Empty) => Next::Nothing,
-            Err(TryRecvError::Disconnected) => Next::End,
+        match &self.batches {
+            Some(Batches::Channel(batches)) => match batches.try_recv() {
+                Ok(tickets) => self.jobs(tickets),
+                Err(TryRecvError::Empty) => Next::Nothing,
+                Err(TryRecvError::Disconnected) => Next::End,
+            },
+            #[cfg(target_os = "linux")]
+            Some(Batches::Socket(inlet)) => self.came(inlet.try_take()),
+            None => Next::End,
         }
     }
 
@@ -182,11 +273,24 @@ impl Port {
     #[must_use]
     pub fn wait_next(&self, timeout: Duration) -> Next {
         self.shared.flush();
-        let Some(batches) = &self.batches else { return Next::End };
-        match batches.recv_timeout(timeout) {
-            Ok(tickets) => self.jobs(tickets),
-            Err(RecvTimeoutError::Timeout) => Next::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Next::End,
+        match &self.batches {
+            Some(Batches::Channel(batches)) => match batches.recv_timeout(timeout) {
+                Ok(tickets) => self.jobs(tickets),
+                Err(RecvTimeoutError::Timeout) => Next::Nothing,
+                Err(RecvTimeoutError::Disconnected) => Next::End,
+            },
+            #[cfg(target_os = "linux")]
+            Some(Batches::Socket(inlet)) => self.came(inlet.take(timeout)),
+            None => Next::End,
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn came(&self, came: Came) -> Next {
+        match came {
+            Came::Batch(tickets) => self.jobs(tickets),
+            Came::Nothing => Next::Nothing,
+            Came::End => Next::End,
         }
     }
 
@@ -195,6 +299,7 @@ impl Port {
         let jobs = tickets.into_iter().enumerate().map(|(at, ticket)| Job {
             delivery: ticket.delivery,
             verdict: ticket.verdict,
+            cause: ticket.cause,
             slot: ticket.slot,
             sequence: ticket.sequence,
             last: at == last,
@@ -208,6 +313,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
+        let Way::Here { child, waker, .. } = &self.shared.way else { return };
         if self.shared.is_forked() {
             std::mem::forget(self.batches.take());
             return;
@@ -215,7 +321,7 @@ impl Drop for Port {
         // Closed before anybody hears of it: a batch sent from now on is refused rather than lost with the channel.
         drop(self.batches.take());
         self.shared.has_port.store(false, Ordering::Release);
-        drop(self.shared.waker.inbox.send(Input::PortDown(self.shared.child)));
+        waker.inbox.send(Input::PortDown(*child));
     }
 }
 
@@ -224,6 +330,7 @@ impl Drop for Port {
 pub struct Job {
     delivery: Arc<Delivery>,
     verdict: Verdict,
+    cause: Option<Arc<str>>,
     slot: usize,
     sequence: u64,
     last: bool,
@@ -245,16 +352,22 @@ impl Job {
         self.verdict
     }
 
+    /// What took down the child that ran it before, when this one only tells of that.
+    #[must_use]
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
     /// Marks it as running. False if the hub has taken it back: skip it.
     pub fn start(&self) -> bool {
         let now_ns = self.shared.clock.mono_ns();
-        if !self.shared.page.start(self.slot, self.sequence, now_ns / 1000) {
+        if !self.shared.page().start(self.slot, self.sequence, now_ns / 1000) {
             self.shared.flush(); // the batch may end here
             return false;
         }
         self.started_ns.store(now_ns.max(1), Ordering::Relaxed);
         if self.shared.is_old(now_ns / 1000) {
-            self.shared.waker.wake();
+            self.shared.wake();
         }
         true
     }
@@ -281,7 +394,8 @@ impl Job {
         let run_ns = (started_ns > 0).then(|| now_ns.saturating_sub(started_ns));
         let report = Report { tag: self.delivery.tag, outcome, results, publish, detail, run_ns };
         let told = Told::End { slot: self.slot, report };
-        self.shared.put_if(|page| page.finish(self.slot, self.sequence), told, now_ns / 1000, self.last)
+        let step = |page: &Page| page.finish(self.slot, self.sequence);
+        self.shared.put_if(started_ns > 0, step, told, now_ns / 1000, self.last)
     }
 }
 
@@ -295,7 +409,7 @@ impl Drop for Job {
         let told = Told::Dropped { slot, tag: self.delivery.tag, started };
         // Either it runs and nobody will end it, or it is given back; a recalled one is the hub's already.
         let step = |page: &Page| if started { page.finish(slot, sequence) } else { page.recall(slot, sequence) };
-        self.shared.put_if(step, told, self.shared.clock.mono_ns() / 1000, true);
+        self.shared.put_if(started, step, told, self.shared.clock.mono_ns() / 1000, true);
     }
 }
 
@@ -338,7 +452,7 @@ mod tests {
                     done
                 };
                 let told = Told::Dropped { slot: job.slot, tag: job.delivery.tag, started: true };
-                assert!(job.shared.put_if(step, told, 1, false));
+                assert!(job.shared.put_if(true, step, told, 1, false));
             });
             assert!(stepped.recv().is_ok());
             let mut told = Vec::new();

@@ -4,7 +4,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use celeriac_engine::Now;
 
-/// Reads both clocks. Its origin is the moment it was made; forked children inherit it and agree on it.
+/// Reads both clocks. Its origin is the moment it was made; child processes are told it, and agree on it.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     origin: Instant,
@@ -15,6 +15,22 @@ impl Clock {
     #[must_use]
     pub fn new() -> Self {
         Self { origin: Instant::now() }
+    }
+
+    /// The clock of another process of this machine, by its origin: see [`Clock::origin_ns`].
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn since(origin_ns: u64) -> Self {
+        let age = std::time::Duration::from_nanos(machine_ns().saturating_sub(origin_ns));
+        let now = Instant::now();
+        Self { origin: now.checked_sub(age).unwrap_or(now) }
+    }
+
+    /// Its origin in ns of the machine's monotonic clock, which all processes share.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn origin_ns(&self) -> u64 {
+        machine_ns().saturating_sub(self.mono_ns())
     }
 
     /// Monotonic, in ns.
@@ -35,6 +51,13 @@ impl Clock {
     pub fn instant(&self, us: u64) -> Instant {
         self.origin + std::time::Duration::from_micros(us)
     }
+}
+
+/// std's `Instant` reads the same clock, but does not show its value.
+#[cfg(target_os = "linux")]
+fn machine_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
 }
 
 impl Default for Clock {

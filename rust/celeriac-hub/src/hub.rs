@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use celeriac_engine::{ChildId, Engine, EngineConfig, Stats, Stopping};
 use celeriac_transport::contract::{Consumer, QueueSpec, TransportError};
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use crate::Clock;
 use crate::child::{Port, Shared, Waker};
+use crate::inbox::{Command, Inbox, Input};
 use crate::notices::{Kinds, Notice, NoticeKind, Notices};
-use crate::run::{Command, Input, Loop};
+#[cfg(target_os = "linux")]
+use crate::processes::pool::{Pool, ProcessConfig};
+use crate::run::Loop;
+use crate::running::Running;
 
 /// What a hub needs besides its transport.
 #[derive(Debug, Clone)]
@@ -78,7 +82,9 @@ type Waiting = (Box<dyn Consumer>, HubConfig, Receiver<Input>);
 
 /// A worker's I/O thread and the ends of it. `start` it once; drop it only after `join`.
 pub struct Hub {
-    inbox: Sender<Input>,
+    inbox: Inbox,
+    #[cfg(target_os = "linux")]
+    pool: Mutex<Option<Pool>>,
     children: Vec<Arc<Shared>>,
     notices: Arc<Notices>,
     published: Arc<Published>,
@@ -95,8 +101,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Hub {
     /// A hub that does nothing yet.
     #[must_use]
-    pub fn new(consumer: Box<dyn Consumer>, mut config: HubConfig) -> Self {
-        let (inbox, outlet) = crossbeam_channel::unbounded();
+    pub fn new(consumer: Box<dyn Consumer>, config: HubConfig) -> Self {
+        let (inbox, outlet) = Inbox::new();
+        Self::with_inbox(consumer, config, inbox, outlet)
+    }
+
+    /// A hub whose children are processes. It starts and replaces them by itself.
+    ///
+    /// # Errors
+    /// The system has no descriptor to wait on.
+    #[cfg(target_os = "linux")]
+    pub fn with_processes(
+        consumer: Box<dyn Consumer>,
+        mut config: HubConfig,
+        processes: ProcessConfig,
+    ) -> std::io::Result<Self> {
+        let bell = Arc::new(crate::processes::bell::Bell::new()?);
+        let (inbox, outlet) = Inbox::new();
+        config.engine.children = 0; // places are added as processes are started
+        config.engine.limits = true;
+        let pool = Pool::new(processes, Arc::clone(&bell));
+        let hub = Self::with_inbox(consumer, config, inbox.with_bell(bell), outlet);
+        *lock(&hub.pool) = Some(pool);
+        Ok(hub)
+    }
+
+    fn with_inbox(consumer: Box<dyn Consumer>, mut config: HubConfig, inbox: Inbox, outlet: Receiver<Input>) -> Self {
         let clock = Clock::new();
         let waker = Arc::new(Waker { inbox: inbox.clone(), sent: AtomicBool::new(false) });
         let shared = |child| Arc::new(Shared::new(child, clock, Arc::clone(&waker)));
@@ -104,6 +134,8 @@ impl Hub {
         config.engine.notify_received = notices.wants(NoticeKind::Received);
         Self {
             inbox,
+            #[cfg(target_os = "linux")]
+            pool: Mutex::new(None),
             children: (0..config.engine.children).map(shared).collect(),
             notices,
             published: Arc::default(),
@@ -121,7 +153,7 @@ impl Hub {
     pub fn start(&self) -> Result<(), TransportError> {
         let Some((mut consumer, config, outlet)) = lock(&self.waiting).take() else { return Ok(()) };
         let events = self.inbox.clone();
-        consumer.start(config.queues, Arc::new(move |event| drop(events.send(Input::Event(event)))))?;
+        consumer.start(config.queues, Arc::new(move |event| events.send(Input::Event(event))))?;
         let engine = Engine::new(&config.engine);
         let looped = Loop::new(
             consumer,
@@ -132,6 +164,8 @@ impl Hub {
             Arc::clone(&self.published),
             self.clock,
         );
+        #[cfg(target_os = "linux")]
+        let looped = looped.with_pool(lock(&self.pool).take());
         let thread = std::thread::Builder::new()
             .name("celeriac-hub".to_owned())
             .spawn(move || looped.run())
@@ -151,7 +185,7 @@ impl Hub {
             return Err(PortError::InUse);
         }
         let (door, batches) = crossbeam_channel::unbounded();
-        drop(self.inbox.send(Input::PortUp(child, door)));
+        self.inbox.send(Input::PortUp(child, door));
         Ok(Port::new(Arc::clone(shared), batches))
     }
 
@@ -169,6 +203,24 @@ impl Hub {
     /// Consumes one more queue, or one less.
     pub fn set_consuming(&self, queue: QueueSpec, on: bool) {
         self.command(Command::SetConsuming(queue, on));
+    }
+
+    /// What runs now; nothing if the hub does not answer within `timeout`, as it has ended.
+    #[must_use]
+    pub fn running(&self, timeout: Duration) -> Vec<Running> {
+        let (asked, answer) = crossbeam_channel::bounded(1);
+        self.command(Command::Running(asked));
+        answer.recv_timeout(timeout).unwrap_or_default()
+    }
+
+    /// So many child processes from now on.
+    pub fn resize(&self, width: usize) {
+        self.command(Command::Resize(width));
+    }
+
+    /// New processes in the place of all, each when its task has ended.
+    pub fn restart_children(&self) {
+        self.command(Command::Restart);
     }
 
     /// Warm: running tasks end, the rest goes back. Cold: those go back, too.
@@ -207,6 +259,6 @@ impl Hub {
     }
 
     fn command(&self, command: Command) {
-        drop(self.inbox.send(Input::Command(command)));
+        self.inbox.send(Input::Command(command));
     }
 }

@@ -7,15 +7,22 @@
 mod child;
 mod clock;
 mod hub;
+mod inbox;
 mod link;
 mod notices;
 mod page;
+#[cfg(target_os = "linux")]
+mod processes;
 mod run;
+mod running;
 mod sink;
 
 pub use child::{Job, Next, Port};
 pub use clock::Clock;
 pub use hub::{Hub, HubConfig, HubStats, PortError};
-pub use notices::{Kinds, Notice, NoticeKind};
+pub use notices::{ChildNews, Kinds, Notice, NoticeKind};
 pub use page::{Page, SlotState};
+#[cfg(target_os = "linux")]
+pub use processes::ProcessConfig;
+pub use running::Running;
 pub use sink::SinkConsumer;

@@ -1,6 +1,6 @@
 //! The hub's end of one child: slots, and the door for batches.
 //!
-//! The process pool's link will write frames to a socket where this one sends a vector to a channel; slots, states, looks
+//! A child of this process gets its batches through a channel, a child process through a socket; slots, states, looks
 //! and recall are the same (docs/adr/0005-executor-seam.md).
 
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use celeriac_protocol::DeliveryTag;
 use crossbeam_channel::Sender;
 
 use crate::child::{Shared, Ticket, Told};
-use crate::page::{SLOTS, SlotState};
+use crate::page::{Page, SLOTS, SlotState};
+#[cfg(target_os = "linux")]
+use crate::processes::{away::Away, frame};
 
 #[derive(Debug, Clone, Copy)]
 struct Taken {
@@ -19,10 +21,21 @@ struct Taken {
     sequence: u64,
 }
 
+/// Where the child is.
+#[derive(Debug)]
+enum Far {
+    Here {
+        shared: Arc<Shared>,
+        door: Option<Sender<Vec<Ticket>>>,
+    },
+    /// A process, or the place of one.
+    #[cfg(target_os = "linux")]
+    Away(Option<Box<Away>>),
+}
+
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub(crate) shared: Arc<Shared>,
-    door: Option<Sender<Vec<Ticket>>>,
+    far: Far,
     slots: Vec<Option<Taken>>,
     free: Vec<usize>,
     sequence: u64,
@@ -30,24 +43,98 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, door: None, slots: vec![None; SLOTS], free: (0..SLOTS).rev().collect(), sequence: 0 }
+        Self::to(Far::Here { shared, door: None })
     }
 
-    pub(crate) fn open(&mut self, door: Sender<Vec<Ticket>>) {
-        self.door = Some(door);
+    /// The place of a child process.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn vacant() -> Self {
+        Self::to(Far::Away(None))
+    }
+
+    fn to(far: Far) -> Self {
+        Self { far, slots: vec![None; SLOTS], free: (0..SLOTS).rev().collect(), sequence: 0 }
+    }
+
+    pub(crate) fn open(&mut self, to: Sender<Vec<Ticket>>) {
+        if let Far::Here { door, .. } = &mut self.far {
+            *door = Some(to);
+        }
+    }
+
+    /// A new process takes the place; no job is in it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn occupy(&mut self, away: Away) {
+        let sequence = self.sequence;
+        *self = Self { sequence, ..Self::to(Far::Away(Some(Box::new(away)))) };
+    }
+
+    /// The process is gone, with whatever jobs it had.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn vacate(&mut self) {
+        let sequence = self.sequence;
+        *self = Self { sequence, ..Self::vacant() };
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn away(&mut self) -> Option<&mut Away> {
+        match &mut self.far {
+            Far::Away(away) => away.as_deref_mut(),
+            Far::Here { .. } => None,
+        }
+    }
+
+    /// Its slot and sequence, if the job is still with the child.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn limit(&self, tag: DeliveryTag) -> bool {
+        let found = self
+            .slots
+            .iter()
+            .enumerate()
+            .find_map(|(slot, taken)| Some((slot, (*taken)?)).filter(|(_, one)| one.tag == tag));
+        let (Some((slot, taken)), Some(page)) = (found, self.page()) else { return false };
+        let runs = page.state(slot, taken.sequence) == Some(SlotState::Running);
+        if runs {
+            page.limit(slot, taken.sequence);
+        }
+        runs
+    }
+
+    fn page(&self) -> Option<&Page> {
+        match &self.far {
+            Far::Here { shared, .. } => Some(shared.page()),
+            #[cfg(target_os = "linux")]
+            Far::Away(away) => away.as_ref().map(|away| away.page()),
+        }
     }
 
     /// No batch will follow: the child ends when it has seen what it has.
     pub(crate) fn close(&mut self) {
-        self.door = None;
+        match &mut self.far {
+            Far::Here { door, .. } => *door = None,
+            #[cfg(target_os = "linux")]
+            Far::Away(Some(away)) => away.close(),
+            #[cfg(target_os = "linux")]
+            Far::Away(None) => {}
+        }
+    }
+
+    fn takes_batches(&self) -> bool {
+        match &self.far {
+            Far::Here { door, .. } => door.is_some(),
+            #[cfg(target_os = "linux")]
+            Far::Away(away) => away.as_ref().is_some_and(|away| away.takes_batches()),
+        }
     }
 
     /// Sends a batch. Returns what the child cannot take.
     pub(crate) fn send(&mut self, batch: Vec<Assignment>) -> Vec<DeliveryTag> {
-        let Some(door) = &self.door else { return batch.iter().map(|one| one.delivery.tag).collect() };
+        if !self.takes_batches() {
+            return batch.iter().map(|one| one.delivery.tag).collect();
+        }
         let mut refused = Vec::new();
         let mut tickets = Vec::with_capacity(batch.len());
-        for Assignment { delivery, verdict } in batch {
+        for Assignment { delivery, verdict, cause } in batch {
             let tag = delivery.tag;
             let Some(slot) = self.free.pop() else {
                 refused.push(tag);
@@ -56,14 +143,23 @@ impl Link {
             self.sequence += 1;
             let sequence = self.sequence;
             self.slots[slot] = Some(Taken { tag, sequence });
-            self.shared.page.queue(slot, sequence);
-            tickets.push(Ticket { delivery, verdict, slot, sequence });
-        }
-        if let Err(lost) = door.send(tickets) {
-            for ticket in lost.into_inner() {
-                self.release(ticket.slot);
-                refused.push(ticket.delivery.tag);
+            if let Some(page) = self.page() {
+                page.queue(slot, sequence);
             }
+            tickets.push(Ticket { delivery, verdict, cause, slot, sequence });
+        }
+        match &mut self.far {
+            Far::Here { door, .. } => {
+                let lost = door.as_ref().and_then(|door| door.send(tickets).err());
+                for ticket in lost.map(crossbeam_channel::SendError::into_inner).into_iter().flatten() {
+                    self.release(ticket.slot);
+                    refused.push(ticket.delivery.tag);
+                }
+            }
+            #[cfg(target_os = "linux")]
+            Far::Away(Some(away)) => away.send(&tickets),
+            #[cfg(target_os = "linux")]
+            Far::Away(None) => {}
         }
         refused
     }
@@ -80,7 +176,7 @@ impl Link {
         let mut tags = Vec::new();
         for slot in 0..self.slots.len() {
             if let Some(taken) = self.slots[slot]
-                && self.shared.page.recall(slot, taken.sequence)
+                && self.page().is_some_and(|page| page.recall(slot, taken.sequence))
             {
                 tags.push(taken.tag);
                 self.release(slot);
@@ -91,9 +187,24 @@ impl Link {
 
     /// The task that runs, and since when (µs).
     pub(crate) fn running(&self) -> Option<(DeliveryTag, u64)> {
-        let (slot, sequence, since_us) = self.shared.page.running()?;
+        let (slot, sequence, since_us) = self.page()?.running()?;
         let taken = self.slots.get(slot).copied().flatten()?;
         (taken.sequence == sequence).then_some((taken.tag, since_us))
+    }
+
+    /// The task that runs, by the slots: the page's `current` is written a moment after the start.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn begun(&self) -> Option<DeliveryTag> {
+        let page = self.page()?;
+        let taken = self.slots.iter().enumerate().filter_map(|(slot, taken)| Some((slot, (*taken)?)));
+        let mut runs = taken.filter(|(slot, taken)| page.state(*slot, taken.sequence) == Some(SlotState::Running));
+        runs.next().map(|(_, taken)| taken.tag)
+    }
+
+    /// Whether the child has no job.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.free.len() == SLOTS
     }
 
     /// Before a cold stop: nothing starts any more, and every job is either taken back, or seen to have begun, or heard
@@ -101,19 +212,44 @@ impl Link {
     pub(crate) fn last_look(&mut self, told: &mut Vec<Told>) -> (Vec<DeliveryTag>, Vec<DeliveryTag>) {
         let back = self.recall();
         // By the slots: the page's `current` is written a moment after the start.
-        let runs =
-            |slot: usize, taken: &Taken| self.shared.page.state(slot, taken.sequence) == Some(SlotState::Running);
+        let runs = |slot: usize, taken: &Taken| {
+            self.page().and_then(|page| page.state(slot, taken.sequence)) == Some(SlotState::Running)
+        };
         let taken = self.slots.iter().enumerate().filter_map(|(slot, taken)| Some((slot, taken.as_ref()?)));
         let begun = taken.filter(|(slot, taken)| runs(*slot, taken)).map(|(_, taken)| taken.tag).collect();
-        self.shared.take_all(told);
-        self.release_ended(told);
+        self.hear(told, true);
         (back, begun)
     }
 
     /// What the child has told, into the empty `told`; slots of ended jobs are free again.
     pub(crate) fn reports(&mut self, told: &mut Vec<Told>) {
-        self.shared.take(told);
+        self.hear(told, false);
+    }
+
+    fn hear(&mut self, told: &mut Vec<Told>, wait: bool) {
+        match &mut self.far {
+            Far::Here { shared, .. } if wait => shared.take_all(told),
+            Far::Here { shared, .. } => shared.take(told),
+            #[cfg(target_os = "linux")]
+            Far::Away(Some(away)) => {
+                away.take(told);
+                told.retain_mut(|one| self.slots_tag(one));
+            }
+            #[cfg(target_os = "linux")]
+            Far::Away(None) => {}
+        }
         self.release_ended(told);
+    }
+
+    /// Puts the delivery's tag in the place of the job's name. False: the child has no such job.
+    #[cfg(target_os = "linux")]
+    fn slots_tag(&self, told: &mut Told) -> bool {
+        let (Told::End { report: celeriac_engine::Report { tag, .. }, .. }
+        | Told::Progress { tag, .. }
+        | Told::Dropped { tag, .. }) = told;
+        let (slot, sequence) = frame::unname(*tag);
+        let taken = self.slots.get(slot).copied().flatten().filter(|taken| taken.sequence == sequence);
+        taken.inspect(|taken| *tag = taken.tag).is_some()
     }
 
     fn release_ended(&mut self, told: &[Told]) {
@@ -125,7 +261,17 @@ impl Link {
     }
 
     pub(crate) fn has_port(&self) -> bool {
-        self.shared.has_port.load(Ordering::Acquire)
+        match &self.far {
+            Far::Here { shared, .. } => shared.has_port.load(Ordering::Acquire),
+            #[cfg(target_os = "linux")]
+            Far::Away(away) => away.is_some(),
+        }
+    }
+
+    pub(crate) fn heard(&self) {
+        if let Far::Here { shared, .. } = &self.far {
+            shared.heard();
+        }
     }
 }
 
@@ -140,7 +286,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::Clock;
     use crate::child::{Port, Waker};
-    use crate::run::Input;
+    use crate::inbox::Input;
 
     /// Both ends of a child, without a hub.
     pub(crate) fn linked() -> (Link, Port) {
@@ -148,7 +294,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn linked_to(inbox: Sender<Input>) -> (Link, Port) {
-        let waker = Arc::new(Waker { inbox, sent: AtomicBool::new(false) });
+        let waker = Arc::new(Waker { inbox: inbox.into(), sent: AtomicBool::new(false) });
         let shared = Arc::new(Shared::new(0, Clock::new(), waker));
         shared.has_port.store(true, Ordering::Release);
         let mut link = Link::new(Arc::clone(&shared));
@@ -161,6 +307,6 @@ pub(crate) mod tests {
         let message = Message::scan(Bytes::from_static(b"{}"));
         let delivery =
             Delivery { tag: DeliveryTag(tag), queue: "celery".into(), redelivered: false, crashes: 0, message };
-        Assignment { delivery: Arc::new(delivery), verdict: Verdict::Run }
+        Assignment { delivery: Arc::new(delivery), verdict: Verdict::Run, cause: None }
     }
 }

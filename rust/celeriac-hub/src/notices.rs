@@ -31,13 +31,15 @@ pub enum NoticeKind {
     Broadcast,
     /// ready
     Ready,
+    /// child
+    Child,
     /// stopped
     Stopped,
 }
 
 impl NoticeKind {
     /// All, in the order of their numbers.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("log", Self::Log),
         ("up", Self::Up),
         ("down", Self::Down),
@@ -47,6 +49,7 @@ impl NoticeKind {
         ("revoked", Self::Revoked),
         ("broadcast", Self::Broadcast),
         ("ready", Self::Ready),
+        ("child", Self::Child),
         ("stopped", Self::Stopped),
     ];
 }
@@ -70,6 +73,27 @@ impl Kinds {
     pub fn has(self, kind: NoticeKind) -> bool {
         self.0 & 1 << kind as u16 != 0
     }
+}
+
+/// News of a child process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildNews {
+    /// It can take tasks.
+    Up {
+        /// Its number.
+        child: usize,
+        /// Its process.
+        pid: i32,
+    },
+    /// It has ended.
+    Down {
+        /// Its number.
+        child: usize,
+        /// Its process; 0 if it never had one.
+        pid: i32,
+        /// Its wait status, if that is known.
+        status: Option<i32>,
+    },
 }
 
 /// Something that happened.
@@ -107,6 +131,8 @@ pub enum Notice {
     },
     /// The worker consumes.
     Ready,
+    /// A child process came or went.
+    Child(ChildNews),
     /// The hub has ended; if not because it was asked to: why.
     Stopped(Option<String>),
 }
@@ -123,12 +149,13 @@ impl Notice {
             Self::Revoked(..) => NoticeKind::Revoked,
             Self::Broadcast { .. } => NoticeKind::Broadcast,
             Self::Ready => NoticeKind::Ready,
+            Self::Child(_) => NoticeKind::Child,
             Self::Stopped(_) => NoticeKind::Stopped,
         }
     }
 
     fn is_essential(&self) -> bool {
-        matches!(self, Self::Up | Self::Down(_) | Self::Ready | Self::Stopped(_))
+        matches!(self, Self::Up | Self::Down(_) | Self::Child(_) | Self::Ready | Self::Stopped(_))
     }
 }
 

@@ -45,7 +45,13 @@ struct Slot {
 pub struct Page {
     /// `sequence << 8 | slot` of the job that runs; all ones for none.
     current: AtomicU64,
-    reserved: [AtomicU64; 7],
+    /// Hub: `sequence << 8 | slot` of the job whose soft time limit is over.
+    soft_target: AtomicU64,
+    /// Child: the memory it has, in KiB.
+    pub(crate) resident_kib: AtomicU64,
+    /// Hub: the origin of its clock, in ns of the machine's monotonic clock.
+    pub(crate) clock_origin_ns: AtomicU64,
+    reserved: [AtomicU64; 4],
     slots: [Slot; SLOTS],
 }
 
@@ -57,9 +63,30 @@ impl Page {
     pub fn new() -> Self {
         Self {
             current: AtomicU64::new(IDLE),
-            reserved: [const { AtomicU64::new(0) }; 7],
+            soft_target: AtomicU64::new(IDLE),
+            resident_kib: AtomicU64::new(0),
+            clock_origin_ns: AtomicU64::new(0),
+            reserved: [const { AtomicU64::new(0) }; 4],
             slots: [const { Slot { word: AtomicU64::new(0), started_us: AtomicU64::new(0) } }; SLOTS],
         }
+    }
+
+    /// Makes zeroed memory a page with all slots free.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn clear(&self) {
+        self.current.store(IDLE, Ordering::Relaxed);
+        self.soft_target.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Hub: names the job whose soft limit is over; a signal follows.
+    pub fn limit(&self, slot: usize, sequence: u64) {
+        self.soft_target.store(sequence << 8 | slot as u64, Ordering::Release);
+    }
+
+    /// Child: whether that is the job that runs. Says so once.
+    pub fn take_limit(&self) -> bool {
+        let target = self.soft_target.swap(IDLE, Ordering::AcqRel);
+        target != IDLE && target == self.current.load(Ordering::Acquire)
     }
 
     /// Hub: a job takes a free slot.

@@ -1,57 +1,50 @@
 //! The hub's thread: takes from the inbox, lets the engine decide, carries out what it says.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use celeriac_engine::{ChildId, Cycle, Engine, Failure, Fatal, Notice as Said, Now, Stopping, Work};
-use celeriac_transport::contract::{self, Consumer, Event, QueueSpec, TransportError};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use celeriac_transport::contract::{self, Consumer, Event, TransportError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::Clock;
-use crate::child::{Shared, Ticket, Told};
+use crate::child::{Shared, Told};
 use crate::hub::{HubStats, Published};
+use crate::inbox::{Command, Input};
 use crate::link::Link;
 use crate::notices::{Notice, Notices};
+#[cfg(target_os = "linux")]
+use crate::processes::pool::Pool;
+use crate::running::Running;
 
 /// Entries of the inbox that one turn takes at most, so that children are not starved by events.
 const TURN: usize = 256;
-const WARNING: u8 = 30;
-const ERROR: u8 = 40;
+#[cfg(target_os = "linux")]
+pub(crate) const INFO: u8 = 20;
+pub(crate) const WARNING: u8 = 30;
+pub(crate) const ERROR: u8 = 40;
 const CRITICAL: u8 = 50;
 
-#[derive(Debug)]
-pub(crate) enum Command {
-    Revoke(Vec<String>),
-    SetConsuming(QueueSpec, bool),
-    Stop(Stopping),
-    Panic,
-}
-
-#[derive(Debug)]
-pub(crate) enum Input {
-    Event(Event),
-    /// Some child has told something.
-    Reports,
-    PortUp(ChildId, Sender<Vec<Ticket>>),
-    PortDown(ChildId),
-    Command(Command),
-}
-
 /// Why the loop ended.
-enum Ended {
+pub(crate) enum Ended {
     Asked,
     Fatal(String),
 }
 
 pub(crate) struct Loop {
     consumer: Box<dyn Consumer>,
-    engine: Engine,
-    inbox: Receiver<Input>,
-    links: Vec<Link>,
-    notices: Arc<Notices>,
+    pub(crate) engine: Engine,
+    pub(crate) inbox: Receiver<Input>,
+    pub(crate) links: Vec<Link>,
+    #[cfg(target_os = "linux")]
+    pub(crate) pool: Option<Pool>,
+    #[cfg(target_os = "linux")]
+    pub(crate) zygote_spoke: bool,
+    /// Why it stops, if nobody asked it to.
+    pub(crate) failure: Option<String>,
+    pub(crate) notices: Arc<Notices>,
     published: Arc<Published>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     told: Vec<Told>,
     looks: Vec<ChildId>,
     stats: HubStats,
@@ -76,6 +69,11 @@ impl Loop {
             engine,
             inbox,
             links: children.iter().map(|shared| Link::new(Arc::clone(shared))).collect(),
+            #[cfg(target_os = "linux")]
+            pool: None,
+            #[cfg(target_os = "linux")]
+            zygote_spoke: false,
+            failure: None,
             notices,
             published,
             clock,
@@ -86,6 +84,11 @@ impl Loop {
             stopping_transport: false,
             ended: None,
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn with_pool(self, pool: Option<Pool>) -> Self {
+        Self { pool, ..self }
     }
 
     pub(crate) fn run(mut self) {
@@ -104,7 +107,7 @@ impl Loop {
             }
             (Ok(()), _) => {
                 self.consumer.join();
-                None
+                self.failure.take()
             }
             (Err(panic), _) => {
                 // What is held and what runs cannot be trusted any more: leases run out when this process ends, and
@@ -122,21 +125,32 @@ impl Loop {
         published.done.set();
     }
 
-    fn turn(&mut self) {
+    /// Sleeps until something comes, and returns it if it came through the inbox.
+    fn next_input(&mut self) -> Option<Input> {
         let wake = self.engine.next_wake_us();
-        let first = match wake {
+        #[cfg(target_os = "linux")]
+        if self.pool.is_some() {
+            self.sleep(wake);
+            return self.inbox.try_recv().ok();
+        }
+        let came = match wake {
             Some(us) => match self.inbox.recv_deadline(self.clock.instant(us)) {
-                Ok(input) => Some(input),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => {
-                    return self.end(Ended::Fatal("nobody holds the hub".to_owned()));
-                }
+                Err(RecvTimeoutError::Timeout) => return None,
+                came => came.ok(),
             },
-            None => match self.inbox.recv() {
-                Ok(input) => Some(input),
-                Err(_) => return self.end(Ended::Fatal("nobody holds the hub".to_owned())),
-            },
+            None => self.inbox.recv().ok(),
         };
+        if came.is_none() {
+            self.end(Ended::Fatal("nobody holds the hub".to_owned()));
+        }
+        came
+    }
+
+    fn turn(&mut self) {
+        let first = self.next_input();
+        if self.ended.is_some() {
+            return;
+        }
         let now = self.clock.now();
         let mut next = first;
         for _ in 0..TURN {
@@ -147,6 +161,8 @@ impl Loop {
         if let Some(input) = next {
             self.handle(input, now);
         }
+        #[cfg(target_os = "linux")]
+        self.tend(now);
         self.engine.tick(now);
         self.look(now);
         self.engine.dispatch(now);
@@ -162,7 +178,7 @@ impl Loop {
         *self.published.stats.lock().unwrap_or_else(PoisonError::into_inner) = self.stats;
     }
 
-    fn end(&mut self, why: Ended) {
+    pub(crate) fn end(&mut self, why: Ended) {
         self.ended.get_or_insert(why);
     }
 
@@ -171,7 +187,7 @@ impl Loop {
             Input::Event(event) => self.event(event, now),
             Input::Reports => {
                 if let Some(link) = self.links.first() {
-                    link.shared.waker.sent.store(false, Ordering::Release); // before the outboxes are read
+                    link.heard(); // before the outboxes are read
                 }
                 (0..self.links.len()).for_each(|child| self.reports(child, now));
             }
@@ -201,16 +217,44 @@ impl Loop {
             Command::Revoke(ids) => self.engine.revoke(ids.iter().map(String::as_str), now),
             Command::SetConsuming(queue, on) => self.consumer.set_consuming(queue, on),
             Command::Stop(how) => {
-                if how == Stopping::Cold {
-                    self.last_look(now);
-                }
-                self.engine.stop(how, now);
-                self.work(now);
-                self.links.iter_mut().for_each(Link::close);
+                self.stop(how, now);
             }
+            Command::Running(asked) => drop(asked.send(self.what_runs(now))),
+            #[cfg(target_os = "linux")]
+            Command::Resize(width) => self.resize(width),
+            #[cfg(target_os = "linux")]
+            Command::Restart => self.restart_children(now),
+            #[cfg(not(target_os = "linux"))]
+            Command::Resize(_) | Command::Restart => {}
             #[expect(clippy::panic, reason = "a test asks for it")]
             Command::Panic => panic!("asked for by a test"),
         }
+    }
+
+    pub(crate) fn stop(&mut self, how: Stopping, now: Now) {
+        if how == Stopping::Cold {
+            self.last_look(now);
+        }
+        #[cfg(target_os = "linux")]
+        self.stop_children(how == Stopping::Cold);
+        self.engine.stop(how, now);
+        self.work(now);
+        self.links.iter_mut().for_each(Link::close);
+    }
+
+    fn what_runs(&self, now: Now) -> Vec<Running> {
+        let found = self.links.iter().enumerate().filter_map(|(child, link)| {
+            let (tag, since_us) = link.running()?;
+            let delivery = Arc::clone(self.engine.delivery(tag)?);
+            let run_us = now.mono_us.saturating_sub(since_us);
+            Some(Running { child, pid: self.pid_of(child), delivery, run_us })
+        });
+        found.collect()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn pid_of(&self, _child: ChildId) -> Option<i32> {
+        None
     }
 
     /// Before a cold stop hands everything back: nothing starts any more, what runs counts as begun however short a time
@@ -276,7 +320,7 @@ impl Loop {
         }
     }
 
-    fn reports(&mut self, child: ChildId, now: Now) {
+    pub(crate) fn reports(&mut self, child: ChildId, now: Now) {
         let mut told = std::mem::take(&mut self.told);
         self.links[child].reports(&mut told);
         self.hear(child, told, now);
@@ -320,6 +364,14 @@ impl Loop {
                     let tags = self.links[child].recall();
                     self.engine.recalled(child, tags, now);
                 }
+                #[cfg(target_os = "linux")]
+                Work::Interrupt { child, tag } => self.interrupt(child, tag),
+                #[cfg(target_os = "linux")]
+                Work::Kill { child, tag, limit } => self.kill(child, tag, limit),
+                #[cfg(target_os = "linux")]
+                Work::Retire { child } => self.retire(child, now),
+                #[cfg(not(target_os = "linux"))]
+                Work::Interrupt { .. } | Work::Kill { .. } | Work::Retire { .. } => {}
             }
         }
     }
@@ -350,6 +402,10 @@ impl Loop {
     }
 
     fn finish(&mut self) {
+        #[cfg(target_os = "linux")]
+        if self.pool.as_ref().is_some_and(|pool| !pool.all_gone()) {
+            return;
+        }
         if !self.stopping_transport && self.engine.is_drained() {
             self.stopping_transport = true;
             self.consumer.stop();

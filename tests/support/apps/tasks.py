@@ -108,6 +108,17 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
     def recurse() -> None:
         recurse()
 
+    @app.task(shared=False, name="t.spin", acks_late=True, reject_on_worker_lost=True)
+    def spin(journal: str, line: str, seconds: float, in_c: bool) -> str:
+        """Takes all the time of its process; `in_c`: in one call, during which no signal handler of Python runs."""
+        note(journal, f"start {line}")
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if in_c:
+                sum(range(20_000_000))
+        note(journal, f"end {line}")
+        return line
+
     @app.task(shared=False, name="t.die", acks_late=True, reject_on_worker_lost=True)
     def die(journal: str, line: str, after_s: float = 0.0) -> None:
         """Kills the process that runs it."""

@@ -30,6 +30,7 @@ class FakeJob:
         self.queue = "celery"
         self.redelivered = redelivered
         self.crashes = crashes
+        self.cause: str | None = None
         self.started = 0
         self.finished: list[tuple[int, list[Any], list[Any], str | None]] = []
         self.progressed: list[Any] = []

@@ -10,6 +10,7 @@ from celeriac._bridge.codec import Message
 from celeriac._bridge.hub import OUTCOME_LOST
 from celeriac.concurrency import get_available_pool_names, get_implementation
 from celeriac.concurrency.base import BasePool
+from celeriac.concurrency.prefork import TaskPool as Prefork
 from celeriac.concurrency.solo import TaskPool as Solo
 from celeriac.concurrency.thread import TaskPool as Threads
 from celeriac.exceptions import ImproperlyConfigured, WorkerTerminate
@@ -22,7 +23,15 @@ class Mine(Solo):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [(None, Threads), ("threads", Threads), ("solo", Solo), (Mine, Mine), ("celeriac.concurrency.solo:TaskPool", Solo)],
+    [
+        (None, Prefork),
+        ("prefork", Prefork),
+        ("processes", Prefork),
+        ("threads", Threads),
+        ("solo", Solo),
+        (Mine, Mine),
+        ("celeriac.concurrency.solo:TaskPool", Solo),
+    ],
 )
 def test_a_pool_is_found_by_name_path_or_class(name: Any, kind: type[BasePool]) -> None:
     assert get_implementation(name) is kind
@@ -30,7 +39,7 @@ def test_a_pool_is_found_by_name_path_or_class(name: Any, kind: type[BasePool]) 
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("prefork", "-P threads"), ("gevent", "-P threads"), ("thread", "threads"), ("nowhere:Pool", "nowhere")],
+    [("eventlet", "-P prefork"), ("gevent", "-P threads"), ("thread", "threads"), ("nowhere:Pool", "nowhere")],
 )
 def test_other_names_are_refused_with_what_there_is(name: str, says: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=says):
@@ -40,7 +49,7 @@ def test_other_names_are_refused_with_what_there_is(name: str, says: str) -> Non
 def test_a_custom_pool_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_CUSTOM_WORKER_POOL", "celeriac.concurrency.solo:TaskPool")
     assert get_implementation("custom") is Solo
-    assert get_available_pool_names() == ("solo", "threads", "custom")
+    assert get_available_pool_names() == ("prefork", "processes", "solo", "threads", "custom")
 
 
 def jobs(*ids: str) -> list[Any]:

@@ -13,8 +13,7 @@
 use celeriac_protocol::DeliveryTag;
 
 use super::children::Job;
-use super::dispatch::LOOK_US;
-use super::{ChildId, Engine, Held, Place, Work, priority};
+use super::{ChildId, Engine, Held, Place, priority};
 use crate::{Now, Verdict};
 
 /// What a child is kept free for.
@@ -126,8 +125,7 @@ impl Engine {
             let state = &mut self.children[child];
             state.careful = Some(Careful { tag, step: Step::Given });
             state.take(tag, Job { share_us });
-            state.look_after(LOOK_US, now);
-            self.work.push_back(Work::Dispatch { child, batch: vec![assignment] });
+            self.hand_over(child, vec![assignment], now);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Children: what each has in hand, what the hub sees of it, and what becomes of its tasks when it dies.
 
+use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, End, Settlement};
 
 use super::careful::Careful;
 use super::dispatch::LOOK_US;
-use super::{ChildId, Engine, Held, Notice, Stopping, Work};
+use super::{ChildId, Engine, Held, Loss, Stopping, Work};
 use crate::hash::TagMap;
 use crate::outcome::{Outcome, settlement};
 use crate::{Now, Verdict};
@@ -38,6 +39,12 @@ pub(super) struct Child {
     stuck_in: Option<DeliveryTag>,
     /// It gets nothing but this.
     pub(super) careful: Option<Careful>,
+    /// Tasks that it may still be given; `None` for no limit.
+    budget: Option<u64>,
+    /// The task that was interrupted.
+    pub(super) interrupted: Option<DeliveryTag>,
+    /// The task that it is to be killed for.
+    pub(super) killed_for: Option<DeliveryTag>,
 }
 
 impl Child {
@@ -63,10 +70,14 @@ impl Child {
         }
     }
 
-    /// It is given `tag`.
+    /// It is given `tag`. It takes no more if that was the last that it may have.
     pub(super) fn take(&mut self, tag: DeliveryTag, job: Job) {
         self.work_us += job.share_us;
         self.jobs.insert(tag, job);
+        if let Some(budget) = &mut self.budget {
+            *budget = budget.saturating_sub(1);
+            self.up = *budget > 0;
+        }
     }
 
     /// It has `tag` no longer.
@@ -85,9 +96,21 @@ impl Child {
 impl Engine {
     /// A child can take tasks.
     pub fn child_up(&mut self, child: ChildId) {
+        self.child_up_for(child, None);
+    }
+
+    /// A child can take so many tasks.
+    pub fn child_up_for(&mut self, child: ChildId, budget: Option<u64>) {
         if let Some(state) = self.children.get_mut(child) {
             state.up = true;
+            state.budget = budget;
         }
+    }
+
+    /// One more child, which is not up yet.
+    pub fn add_child(&mut self) -> ChildId {
+        self.children.push(Child::default());
+        self.children.len() - 1
     }
 
     /// A child takes no more tasks; what it runs goes on.
@@ -133,6 +156,7 @@ impl Engine {
                 look_again = true;
             }
         }
+        let limit_us = if self.limits { self.keep_limits(child, tag, run_us) } else { None };
         let mut pause_us = LOOK_US;
         if !look_again && self.gives_back() {
             if run_us >= LONG_US {
@@ -146,7 +170,9 @@ impl Engine {
         state.runs_for(tag, run_us);
         state.next_look_us = None;
         if look_again {
-            state.look_after(pause_us, now);
+            state.look_after(pause_us.min(limit_us.unwrap_or(pause_us)), now);
+        } else if let Some(limit_us) = limit_us {
+            state.look_after(limit_us, now);
         }
     }
 
@@ -205,6 +231,9 @@ impl Engine {
         tags.sort_unstable();
         for tag in tags.into_iter().rev() {
             if self.children[child].done(tag) {
+                if let Some(budget) = &mut self.children[child].budget {
+                    *budget += 1;
+                }
                 self.stats.recalled += 1;
                 self.back_in_line(tag, now);
             }
@@ -223,6 +252,10 @@ impl Engine {
 
     /// A child dropped a task: it will neither start nor end it.
     pub fn dropped(&mut self, child: ChildId, tag: DeliveryTag, started: bool, now: Now) {
+        self.lost_with(child, tag, started, None, now);
+    }
+
+    fn lost_with(&mut self, child: ChildId, tag: DeliveryTag, started: bool, loss: Option<&Loss>, now: Now) {
         if !self.children[child].done(tag) {
             return;
         }
@@ -233,7 +266,12 @@ impl Engine {
         self.begun(tag, now);
         let policy = self.find_mut(tag).map(|held| (held.task, held.verdict, held.delivery.crashes));
         let Some((task, verdict, crashes)) = policy else { return };
-        let answer = settlement(Outcome::Lost, verdict, self.tasks.policy(task), crashes, None);
+        let (outcome, told_as, cause) = match loss {
+            None => (Outcome::Lost, Verdict::Lost, None),
+            Some(Loss::Died(how)) => (Outcome::Lost, Verdict::Lost, Some(how)),
+            Some(Loss::TimeLimit(limit)) => (Outcome::TimeLimit, Verdict::TimeLimit, Some(limit)),
+        };
+        let answer = settlement(outcome, verdict, self.tasks.policy(task), crashes, None);
         let owed = self.ledger.get(tag).is_some();
         let requeued = matches!(answer, Settlement::Requeue { .. });
         if (owed && requeued) || self.stopping != Stopping::No {
@@ -243,14 +281,20 @@ impl Engine {
         }
         // It is over, but its end must be told: another child stores WorkerLostError.
         if let Some(held) = self.find_mut(tag) {
-            held.verdict = Verdict::Crashed;
+            // At the cap it is told as what it is: a task that took down as many processes as it may.
+            held.verdict = if matches!(answer, Settlement::Dead { reason: reasons::CRASHED, .. }) {
+                Verdict::Crashed
+            } else {
+                told_as
+            };
+            held.cause = cause.map(|text| text.as_str().into());
             held.answer = Some(answer);
             self.line_up(tag, true);
         }
     }
 
     /// A child has died. `running` is what it ran, if anything; the rest goes to others.
-    pub fn child_lost(&mut self, child: ChildId, running: Option<DeliveryTag>, now: Now) {
+    pub fn child_lost(&mut self, child: ChildId, running: Option<DeliveryTag>, loss: &Loss, now: Now) {
         let Some(state) = self.children.get_mut(child) else { return };
         state.up = false;
         state.recall_wanted = false;
@@ -258,10 +302,8 @@ impl Engine {
         self.unname_on(child);
         tags.sort_unstable();
         for tag in tags.into_iter().rev() {
-            self.dropped(child, tag, running == Some(tag), now);
+            self.lost_with(child, tag, running == Some(tag), Some(loss), now);
         }
-        if let Some(tag) = running {
-            self.notices.push(Notice::Warning(format!("child {child} died while it ran delivery {}", tag.0)));
-        }
+        self.children[child] = Child::default();
     }
 }

@@ -48,9 +48,18 @@ impl Engine {
             if batch.is_empty() {
                 return;
             }
-            let state = &mut self.children[child];
-            state.look_after(LOOK_US, now);
-            self.work.push_back(Work::Dispatch { child, batch });
+            self.hand_over(child, batch, now);
+        }
+    }
+
+    /// Gives a child what it has taken; one that may have no more is replaced once it has ended that.
+    pub(super) fn hand_over(&mut self, child: ChildId, batch: Vec<Assignment>, now: Now) {
+        let state = &mut self.children[child];
+        state.look_after(LOOK_US, now);
+        let is_spent = !state.up;
+        self.work.push_back(Work::Dispatch { child, batch });
+        if is_spent {
+            self.work.push_back(Work::Retire { child });
         }
     }
 
@@ -100,6 +109,9 @@ impl Engine {
             }
             self.children[child].take(tag, Job { share_us });
             batch.push(assignment);
+            if !self.children[child].up {
+                break;
+            }
         }
         batch
     }
@@ -125,6 +137,7 @@ impl Engine {
             }
         }
         let share_us = if held.verdict == Verdict::Run { self.tasks.share_us(held.task) } else { VERDICT_US };
-        Some((Assignment { delivery: Arc::clone(&held.delivery), verdict: held.verdict }, share_us))
+        let cause = held.cause.clone();
+        Some((Assignment { delivery: Arc::clone(&held.delivery), verdict: held.verdict, cause }, share_us))
     }
 }

@@ -60,7 +60,7 @@ impl Engine {
         };
         if self
             .ledger
-            .open(tag, Held { delivery, task, verdict, place, begun: false, answer: None }, bytes, now)
+            .open(tag, Held { delivery, task, verdict, place, begun: false, cause: None, answer: None }, bytes, now)
             .is_err()
         {
             // The first one is still under way and will settle it; a transport that does this is broken.

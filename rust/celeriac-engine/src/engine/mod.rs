@@ -16,6 +16,7 @@ mod children;
 mod dispatch;
 mod ends;
 mod intake;
+mod limits;
 mod stop;
 mod words;
 
@@ -36,7 +37,7 @@ use crate::{EngineConfig, Now, Verdict};
 
 use children::Child;
 use ends::Pending;
-pub use words::{Assignment, ChildId, Cycle, Failure, Fatal, Notice, Report, Stats, Stopping, Work};
+pub use words::{Assignment, ChildId, Cycle, Failure, Fatal, Loss, Notice, Report, Stats, Stopping, Work};
 
 /// What is known about a delivery until its task has ended.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ struct Held {
     place: Place,
     /// The transport was told that its task began.
     begun: bool,
+    /// What took down the child that ran it.
+    cause: Option<Arc<str>>,
     /// Its answer, when the child that ran it died and another one only tells of that.
     answer: Option<Settlement>,
 }
@@ -76,6 +79,7 @@ pub struct Engine {
     tasks: Tasks,
     revoked: Revoked,
     children: Vec<Child>,
+    limits: bool,
     pending: Pending,
     received: u64,
     stopping: Stopping,
@@ -100,6 +104,7 @@ impl Engine {
             tasks: Tasks::new(&config.tasks),
             revoked: Revoked::default(),
             children: (0..config.children).map(|_| Child::default()).collect(),
+            limits: config.limits,
             pending: Pending::default(),
             received: 0,
             stopping: Stopping::No,
@@ -162,6 +167,16 @@ impl Engine {
             with_children: self.children.iter().map(|child| child.jobs.len() as u64).sum(),
             ..self.stats
         }
+    }
+
+    /// The message of a delivery whose task has not ended.
+    #[must_use]
+    pub fn delivery(&self, tag: DeliveryTag) -> Option<&Arc<Delivery>> {
+        self.find(tag).map(|held| &held.delivery)
+    }
+
+    fn find(&self, tag: DeliveryTag) -> Option<&Held> {
+        self.ledger.get(tag).or_else(|| self.acked.get(&tag))
     }
 
     fn find_mut(&mut self, tag: DeliveryTag) -> Option<&mut Held> {

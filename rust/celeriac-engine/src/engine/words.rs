@@ -16,6 +16,17 @@ pub struct Assignment {
     pub delivery: Arc<Delivery>,
     /// Whether it may run.
     pub verdict: Verdict,
+    /// What took down the child that ran it before.
+    pub cause: Option<Arc<str>>,
+}
+
+/// How a child was lost.
+#[derive(Debug, Clone)]
+pub enum Loss {
+    /// It died: how, in words.
+    Died(String),
+    /// It was killed, as the task it ran had run for longer than it may: the limit in words.
+    TimeLimit(String),
 }
 
 /// What is to be done with a child.
@@ -30,6 +41,27 @@ pub enum Work {
     },
     /// Take back what it has not started, and say so with `Engine::recalled`.
     Recall {
+        /// The child.
+        child: ChildId,
+    },
+    /// Interrupt the task that it runs.
+    Interrupt {
+        /// The child.
+        child: ChildId,
+        /// The task; if it has ended in the meantime, nothing is to be done.
+        tag: DeliveryTag,
+    },
+    /// Kill it, and say so with `Engine::child_lost`.
+    Kill {
+        /// The child.
+        child: ChildId,
+        /// Its task; as above.
+        tag: DeliveryTag,
+        /// The limit in words.
+        limit: String,
+    },
+    /// It has been given as many tasks as it may run: it gets no more, and is to be replaced.
+    Retire {
         /// The child.
         child: ChildId,
     },

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use celeriac_engine::window::Prefetch;
 use celeriac_engine::{EngineConfig, TaskPolicy};
-use celeriac_hub::{HubConfig, Kinds, NoticeKind, SinkConsumer};
+#[cfg(target_os = "linux")]
+use celeriac_hub::ProcessConfig;
+use celeriac_hub::{Hub, HubConfig, Kinds, NoticeKind, SinkConsumer};
 use celeriac_transport::Options;
 use celeriac_transport::contract::Consumer;
 use celeriac_transport::open;
@@ -17,8 +19,39 @@ use crate::errors::into_pyerr;
 
 type Config<'a, 'py> = &'a Bound<'py, PyMapping>;
 
+/// A hub by the table's words.
+pub(super) fn hub(py: Python<'_>, config: Config<'_, '_>) -> PyResult<Hub> {
+    let (consumer, settings) = parse(py, config)?;
+    let Some(table) = optional::<Bound<'_, PyMapping>>(config, "processes")? else {
+        return Ok(Hub::new(consumer, settings));
+    };
+    #[cfg(target_os = "linux")]
+    {
+        let processes = processes(&table, settings.engine.children)?;
+        let made = Hub::with_processes(consumer, settings, processes);
+        made.map_err(|error| super::refuse(py, format!("cannot have child processes: {error}")))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        drop(table);
+        Err(super::refuse(py, "child processes need Linux: use the threads pool".to_owned()))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn processes(table: Config<'_, '_>, width: usize) -> PyResult<ProcessConfig> {
+    let zygotes = table.get_item("zygotes")?.extract::<Vec<i32>>()?;
+    Ok(ProcessConfig {
+        zygotes: zygotes.into_iter().map(super::descriptor::owned).collect::<PyResult<_>>()?,
+        width,
+        max_tasks: optional(table, "max_tasks")?,
+        max_memory_kib: optional(table, "max_memory_kib")?,
+        patience_us: optional::<u64>(table, "patience_ms")?.unwrap_or(4_000) * 1_000,
+    })
+}
+
 /// The transport and the settings.
-pub(super) fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>, HubConfig)> {
+fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>, HubConfig)> {
     let url: String = config.get_item("url")?.extract()?;
     let broker_options = options(config, "options")?;
     let timeout = Duration::from_millis(optional(config, "timeout_ms")?.unwrap_or(4_000));
@@ -79,6 +112,7 @@ fn engine(py: Python<'_>, config: Config<'_, '_>) -> PyResult<EngineConfig> {
         accept: optional::<Vec<String>>(config, "accept")?.map_or(default.accept, HashSet::from_iter),
         timezone_offset_ms: optional(config, "timezone_offset_ms")?.unwrap_or(0),
         max_message_bytes: optional(config, "max_message_bytes")?.unwrap_or(default.max_message_bytes),
+        limits: false,          // the hub sets it for child processes
         notify_received: false, // the hub sets it by `notify`
     })
 }
@@ -90,6 +124,8 @@ fn task(table: Config<'_, '_>) -> PyResult<TaskPolicy> {
         acks_on_failure: optional(table, "acks_on_failure")?.unwrap_or(default.acks_on_failure),
         reject_on_worker_lost: optional(table, "reject_on_worker_lost")?.unwrap_or(default.reject_on_worker_lost),
         max_crashes: optional(table, "max_crashes")?.unwrap_or(default.max_crashes),
+        soft_limit_us: optional(table, "soft_limit_us")?,
+        hard_limit_us: optional(table, "hard_limit_us")?,
     })
 }
 

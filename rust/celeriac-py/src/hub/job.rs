@@ -93,6 +93,11 @@ impl Job {
         self.inner.verdict().word()
     }
 
+    #[getter]
+    fn cause(&self) -> Option<&str> {
+        self.inner.cause()
+    }
+
     fn start(&self) -> bool {
         self.inner.start()
     }

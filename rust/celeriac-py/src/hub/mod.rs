@@ -1,6 +1,8 @@
 //! `_core.Hub`, `_core.Port`, `_core.Job`: the worker's I/O thread, one child's end of it, one attempt of one task.
 
 mod config;
+#[cfg(target_os = "linux")]
+mod descriptor;
 mod job;
 mod notices;
 mod port;
@@ -15,6 +17,7 @@ use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
 
+use crate::codec::PyMessage;
 use crate::enter::enter;
 use crate::errors::into_pyerr;
 
@@ -22,6 +25,8 @@ use crate::errors::into_pyerr;
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Hub>()?;
     module.add_class::<port::Port>()?;
+    #[cfg(target_os = "linux")]
+    module.add_function(wrap_pyfunction!(port::child_port, module)?)?;
     module.add_class::<job::Job>()?;
     job::add_outcomes(module)
 }
@@ -33,6 +38,9 @@ struct Hub {
     pid: u32,
 }
 
+/// `(child, pid, message, seconds)`.
+type Running = (usize, Option<i32>, Py<PyMessage>, f64);
+
 fn spec((name, exchange, exchange_type, routing_key): (String, String, String, String)) -> QueueSpec {
     QueueSpec { name, exchange, exchange_type, routing_key }
 }
@@ -41,8 +49,7 @@ fn spec((name, exchange, exchange_type, routing_key): (String, String, String, S
 impl Hub {
     #[new]
     fn new(py: Python<'_>, config: &Bound<'_, PyMapping>) -> PyResult<Self> {
-        let (consumer, config) = config::parse(py, config)?;
-        Ok(Self { inner: celeriac_hub::Hub::new(consumer, config), pid: process::id() })
+        Ok(Self { inner: config::hub(py, config)?, pid: process::id() })
     }
 
     fn start(&self, py: Python<'_>) -> PyResult<()> {
@@ -62,7 +69,7 @@ impl Hub {
 
     fn notices(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Vec<notices::Told>> {
         let mut taken = Vec::new();
-        wait::sliced(py, self.pid, "read notices", Duration::from_millis(timeout_ms), |slice| {
+        wait::sliced(py, self.pid, "read notices", Duration::from_millis(timeout_ms), None, |slice| {
             taken = self.inner.notices(slice);
             !taken.is_empty()
         })?;
@@ -77,12 +84,32 @@ impl Hub {
         self.inner.set_consuming(spec(queue), on);
     }
 
+    fn running(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Vec<Running>> {
+        let timeout = Duration::from_millis(timeout_ms);
+        let running = enter(py, self.pid, "ask what runs", || Ok(self.inner.running(timeout)))?;
+        let row = |one: celeriac_hub::Running| {
+            let seconds = Duration::from_micros(one.run_us).as_secs_f64();
+            Ok((one.child, one.pid, Py::new(py, PyMessage::new(one.delivery.message.clone()))?, seconds))
+        };
+        running.into_iter().map(row).collect()
+    }
+
+    fn resize(&self, width: usize) {
+        self.inner.resize(width);
+    }
+
+    fn restart_children(&self) {
+        self.inner.restart_children();
+    }
+
     fn stop(&self, cold: bool) {
         self.inner.stop(cold);
     }
 
     fn join(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<bool> {
-        wait::sliced(py, self.pid, "join the hub", Duration::from_millis(timeout_ms), |slice| self.inner.join(slice))
+        wait::sliced(py, self.pid, "join the hub", Duration::from_millis(timeout_ms), None, |slice| {
+            self.inner.join(slice)
+        })
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

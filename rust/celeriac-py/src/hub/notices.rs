@@ -1,6 +1,6 @@
 //! Notices as Python gets them: `(kind, data)`.
 
-use celeriac_hub::Notice;
+use celeriac_hub::{ChildNews, Notice};
 use celeriac_protocol::Delivery;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -33,6 +33,12 @@ pub(super) fn told(py: Python<'_>, notice: Notice) -> PyResult<Told> {
         Notice::Broadcast { exchange, routing_key, payload } => {
             let data = (&*exchange, &*routing_key, PyBytes::new(py, &payload));
             ("broadcast", data.into_pyobject(py)?.into_any().unbind())
+        }
+        Notice::Child(ChildNews::Up { child, pid }) => {
+            ("child", (child, pid, true, None::<i32>).into_pyobject(py)?.into_any().unbind())
+        }
+        Notice::Child(ChildNews::Down { child, pid, status }) => {
+            ("child", (child, pid, false, status).into_pyobject(py)?.into_any().unbind())
         }
         Notice::Ready => ("ready", py.None()),
         Notice::Stopped(reason) => ("stopped", reason.into_pyobject(py)?.into_any().unbind()),

@@ -41,7 +41,9 @@ impl Port {
             return Err(forked(py, "take jobs", process::id(), self.pid));
         };
         if matches!(next, Next::Nothing) {
-            wait::sliced(py, self.pid, "take jobs", Duration::from_millis(timeout_ms), |slice| {
+            let timeout = Duration::from_millis(timeout_ms);
+            let longest = self.inner.hears_signals().then_some(timeout);
+            wait::sliced(py, self.pid, "take jobs", timeout, longest, |slice| {
                 next = self.inner.wait_next(slice);
                 !matches!(next, Next::Nothing)
             })?;
@@ -54,4 +56,16 @@ impl Port {
     fn flush(&self) {
         self.inner.flush();
     }
+
+    fn take_limit(&self) -> bool {
+        self.inner.take_limit()
+    }
+}
+
+/// See `_core.pyi`.
+#[cfg(target_os = "linux")]
+#[pyfunction]
+pub(super) fn child_port(socket: i32, page: i32, measure: bool) -> PyResult<Port> {
+    let (socket, page) = (super::descriptor::owned(socket)?, super::descriptor::owned(page)?);
+    Ok(Port::new(celeriac_hub::Port::of_process(socket, &page, measure)?))
 }

@@ -23,12 +23,15 @@ fn is_main(py: Python<'_>) -> PyResult<bool> {
     Ok(get_ident.bind(py).call0()?.extract::<u64>()? == *main)
 }
 
+/// `longest`: one wait; `None` for the usual slices.
+///
 /// Calls `wait` with what it may wait for, until it says true or `timeout` has passed; returns what it said last.
 pub(super) fn sliced(
     py: Python<'_>,
     owner: u32,
     action: &str,
     timeout: Duration,
+    longest: Option<Duration>,
     mut wait: impl FnMut(Duration) -> bool + Send,
 ) -> PyResult<bool> {
     let here = process::id();
@@ -38,7 +41,11 @@ pub(super) fn sliced(
     if timeout.is_zero() {
         return Ok(wait(Duration::ZERO));
     }
-    let longest = if is_main(py)? { SLICE } else { timeout };
+    let longest = match longest {
+        Some(longest) => longest,
+        None if is_main(py)? => SLICE,
+        None => timeout,
+    };
     let start = Instant::now();
     loop {
         py.check_signals()?;

@@ -1,0 +1,72 @@
+//! How a process ended, in words.
+
+/// The end of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// With that wait status.
+    Status(i32),
+    /// Its zygote was gone, so nobody could ask.
+    Unknown,
+}
+
+impl Exit {
+    pub(crate) fn words(self) -> String {
+        let Self::Status(status) = self else { return "cause unknown: its zygote was gone".to_owned() };
+        match signal(status) {
+            Some(signal) => format!("signal {signal} ({})", name(signal)),
+            None => format!("exitcode {}", status >> 8 & 0xff),
+        }
+    }
+
+    /// Nothing says that it was not well.
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Self::Status(0) | Self::Unknown)
+    }
+
+    pub(crate) fn status(self) -> Option<i32> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Unknown => None,
+        }
+    }
+}
+
+fn signal(status: i32) -> Option<i32> {
+    Some(status & 0x7f).filter(|signal| *signal != 0)
+}
+
+fn name(signal: i32) -> &'static str {
+    match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        10 => "SIGUSR1",
+        11 => "SIGSEGV",
+        12 => "SIGUSR2",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        24 => "SIGXCPU",
+        25 => "SIGXFSZ",
+        31 => "SIGSYS",
+        _ => "another signal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_is_told_with_its_signal_or_its_code() {
+        assert_eq!(Exit::Status(9).words(), "signal 9 (SIGKILL)");
+        assert_eq!(Exit::Status(0x8b).words(), "signal 11 (SIGSEGV)");
+        assert_eq!(Exit::Status(3 << 8).words(), "exitcode 3");
+        assert!(Exit::Status(0).is_success() && !Exit::Status(256).is_success());
+    }
+}

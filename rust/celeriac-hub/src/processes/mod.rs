@@ -1,0 +1,16 @@
+//! Child processes: what they share with the hub, how they are started, watched, limited and replaced.
+//!
+//! `area`, `frame`: memory and bytes between the two ends. `outbox`: the child's end. `away`: the hub's end of one child.
+//! `zygote`: where children come from. `pool`: which there are, and when another is due. `tend`: the hub's loop with them.
+
+pub(crate) mod area;
+pub(crate) mod away;
+pub(crate) mod bell;
+mod exit;
+pub(crate) mod frame;
+pub(crate) mod outbox;
+pub(crate) mod pool;
+mod tend;
+mod zygote;
+
+pub use pool::ProcessConfig;

@@ -1,0 +1,275 @@
+//! Which child processes there are, and when another is due. Decides; `tend` carries out.
+//!
+//! A *place* is a child's number in the engine; a process that retires keeps its place until it has ended, while its
+//! successor has another, so there are more places than processes are wanted.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use celeriac_engine::ChildId;
+use rustix::process::{Pid, Signal};
+
+use super::bell::Bell;
+use super::exit::Exit;
+use super::zygote::{Word, Zygote};
+
+/// Children in a row that may die before they can take a task; then the worker gives up.
+const MOST_FAILURES: u32 = 6;
+const FIRST_PAUSE_US: u64 = 100_000;
+const LONGEST_PAUSE_US: u64 = 2_000_000;
+
+/// What the hub needs to have child processes.
+#[derive(Debug)]
+pub struct ProcessConfig {
+    /// Sockets of zygotes: the first works, the second stands by.
+    pub zygotes: Vec<OwnedFd>,
+    /// How many children.
+    pub width: usize,
+    /// Tasks after which a child is replaced.
+    pub max_tasks: Option<u64>,
+    /// Memory beyond which a child is replaced, in KiB.
+    pub max_memory_kib: Option<u64>,
+    /// How long a child may take to start, and to end when it has nothing to do.
+    pub patience_us: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Vacant,
+    /// Asked for, and not heard of yet.
+    Starting,
+    Up,
+    /// It ends when it has done what it has.
+    Retiring,
+}
+
+/// Why the hub killed a child.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Killed {
+    /// Its task ran for longer than it may: the limit.
+    Limit(String),
+    /// It did not start, or did not end, in time.
+    Slow,
+    /// A cold stop.
+    Cold,
+    /// What it said made no sense, or it had closed its socket.
+    Deaf,
+}
+
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) state: State,
+    /// Under which it was asked for.
+    pub(crate) number: u32,
+    pub(crate) pid: Option<i32>,
+    /// When its state began, in µs.
+    pub(crate) since_us: u64,
+    pub(crate) killed: Option<Killed>,
+    pub(crate) exit: Option<Exit>,
+    /// The zygote that it came from is gone: nobody will tell how it ends.
+    pub(crate) orphan: bool,
+    /// Its socket was closed as it retires and is idle, at that time.
+    pub(crate) closed_us: Option<u64>,
+}
+
+impl Place {
+    fn vacant() -> Self {
+        let state = State::Vacant;
+        Self { state, number: 0, pid: None, since_us: 0, killed: None, exit: None, orphan: false, closed_us: None }
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.state != State::Vacant && self.exit.is_none()
+    }
+
+    /// Kills it, with whatever processes its task has started. The first reason stays.
+    pub(crate) fn kill(&mut self, why: Killed) {
+        if self.is_live() {
+            self.killed.get_or_insert(why);
+            self.signal(Signal::KILL, true);
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal, group: bool) {
+        let Some(pid) = self.pid.filter(|_| self.is_live()).and_then(Pid::from_raw) else { return };
+        if group {
+            rustix::process::kill_process_group(pid, signal).ok();
+        }
+        rustix::process::kill_process(pid, signal).ok(); // its group may not have been made yet
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) places: Vec<Place>,
+    pub(crate) zygote: Option<Zygote>,
+    pub(crate) standby: Option<Zygote>,
+    pub(crate) width: usize,
+    pub(crate) max_tasks: Option<u64>,
+    pub(crate) max_memory_kib: Option<u64>,
+    patience_us: u64,
+    last_number: u32,
+    failures: u32,
+    not_before_us: u64,
+    /// No new children.
+    pub(crate) closing: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(config: ProcessConfig, bell: Arc<Bell>) -> Self {
+        let mut zygotes = config.zygotes.into_iter().map(Zygote::new);
+        Self {
+            bell,
+            places: Vec::new(),
+            zygote: zygotes.next(),
+            standby: zygotes.next(),
+            width: config.width,
+            max_tasks: config.max_tasks,
+            max_memory_kib: config.max_memory_kib,
+            patience_us: config.patience_us,
+            last_number: 0,
+            failures: 0,
+            not_before_us: 0,
+            closing: false,
+        }
+    }
+
+    /// A place for a new child, if one is due. It counts as starting from now on.
+    pub(crate) fn due(&mut self, now_us: u64) -> Option<ChildId> {
+        if self.closing || self.zygote.is_none() || now_us < self.not_before_us || self.serving() >= self.width {
+            return None;
+        }
+        let found = self.places.iter().position(|place| place.state == State::Vacant);
+        let child = found.unwrap_or_else(|| {
+            self.places.push(Place::vacant());
+            self.places.len() - 1
+        });
+        self.last_number += 1;
+        let number = self.last_number;
+        self.places[child] = Place { state: State::Starting, number, since_us: now_us, ..Place::vacant() };
+        Some(child)
+    }
+
+    fn serving(&self) -> usize {
+        self.places.iter().filter(|place| matches!(place.state, State::Starting | State::Up)).count()
+    }
+
+    /// A child to be retired as there are more than wanted; the last one first.
+    pub(crate) fn superfluous(&self) -> Option<ChildId> {
+        if self.serving() <= self.width {
+            return None;
+        }
+        self.places.iter().rposition(|place| place.state == State::Up)
+    }
+
+    pub(crate) fn retire(&mut self, child: ChildId, now_us: u64) {
+        let place = &mut self.places[child];
+        if matches!(place.state, State::Starting | State::Up) {
+            place.state = State::Retiring;
+            place.since_us = now_us;
+        }
+    }
+
+    /// It can take tasks. True if this is news.
+    pub(crate) fn greeted(&mut self, child: ChildId, pid: i32, now_us: u64) -> bool {
+        let place = &mut self.places[child];
+        place.pid.get_or_insert(pid); // the zygote may be gone, or slower
+        if place.state != State::Starting {
+            return false;
+        }
+        place.state = State::Up;
+        place.since_us = now_us;
+        self.failures = 0;
+        true
+    }
+
+    /// Takes note of what a zygote said.
+    pub(crate) fn hear(&mut self, word: Word) {
+        match word {
+            Word::Forked(number, pid) => {
+                if let Some(place) = self.places.iter_mut().find(|place| place.number == number && place.is_live()) {
+                    place.pid = Some(pid);
+                    if place.killed.is_some() {
+                        place.signal(Signal::KILL, true); // it had no pid then
+                    }
+                }
+            }
+            Word::Refused(number, _) => {
+                if let Some(place) = self.places.iter_mut().find(|place| place.number == number && place.is_live()) {
+                    place.exit = Some(Exit::Unknown);
+                }
+            }
+            Word::Exited(pid, status) => {
+                if let Some(place) = self.places.iter_mut().find(|place| place.pid == Some(pid) && place.is_live()) {
+                    place.exit = Some(Exit::Status(status));
+                }
+            }
+        }
+    }
+
+    /// The working zygote is gone; the other takes over. False: there is none. A child that was asked for may have been
+    /// made: its socket tells, by a greeting or by its end.
+    pub(crate) fn succeed(&mut self) -> bool {
+        for place in &mut self.places {
+            place.orphan |= place.is_live();
+        }
+        self.zygote = self.standby.take();
+        if let Some(zygote) = &self.zygote {
+            self.standby = zygote.fork_zygote().ok();
+        }
+        self.zygote.is_some()
+    }
+
+    /// The child is gone. Returns why the worker must end, if it must.
+    pub(crate) fn vacate(&mut self, child: ChildId, how: &str, now_us: u64) -> Option<String> {
+        let place = std::mem::replace(&mut self.places[child], Place::vacant());
+        if place.state != State::Starting || self.closing {
+            return None;
+        }
+        self.failures += 1;
+        let pause = FIRST_PAUSE_US << self.failures.saturating_sub(1).min(8);
+        self.not_before_us = now_us + pause.min(LONGEST_PAUSE_US);
+        (self.failures >= MOST_FAILURES).then(|| {
+            format!(
+                "{MOST_FAILURES} child processes in a row died before they could take a task, the last with {how}: see what \
+                 they logged; an import or a receiver of worker_process_init may have failed"
+            )
+        })
+    }
+
+    /// Kills those that take too long to start, or to end.
+    pub(crate) fn reap_slow(&mut self, now_us: u64) -> Vec<ChildId> {
+        let patience_us = self.patience_us;
+        let is_slow = |place: &Place| {
+            place.is_live()
+                && place.killed.is_none()
+                && match place.state {
+                    State::Starting => now_us >= place.since_us + patience_us,
+                    _ => place.closed_us.is_some_and(|at| now_us >= at + patience_us),
+                }
+        };
+        let slow: Vec<_> =
+            self.places.iter().enumerate().filter(|(_, place)| is_slow(place)).map(|(child, _)| child).collect();
+        for &child in &slow {
+            self.places[child].kill(Killed::Slow);
+        }
+        slow
+    }
+
+    /// When to look again, if nothing comes.
+    pub(crate) fn next_wake_us(&self, now_us: u64) -> Option<u64> {
+        let waits = self.places.iter().filter(|place| place.is_live() && place.killed.is_none());
+        let patience = waits.filter_map(|place| match place.state {
+            State::Starting => Some(place.since_us + self.patience_us),
+            _ => place.closed_us.map(|at| at + self.patience_us),
+        });
+        let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;
+        patience.chain(missing.then(|| self.not_before_us.max(now_us))).min()
+    }
+
+    pub(crate) fn all_gone(&self) -> bool {
+        self.places.iter().all(|place| place.state == State::Vacant)
+    }
+}
