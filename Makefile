@@ -114,7 +114,7 @@ bench: build bench-rust bench-boundary bench-system bench-embedded bench-report 
 bench-rust: $(VENV)/.ready ## Benches of the crates, without Python
 	$(PY) -m benches.crates
 
-bench-boundary: ## Cost of each core call as Python sees it
+bench-boundary: servers ## Cost of each core call as Python sees it
 	$(PY) -m benches.boundary
 
 bench-system: servers $(PEERS) ## Whole runs on one redis-server, beside peers (BENCH_ARGS="--quick --peers celery,huey")
