@@ -30,10 +30,10 @@ def test_counts_every_place_a_message_can_be(client: redis.Redis, stock: RedisSt
     client.lpush("celery\x06\x163", "c")
     client.lpush("other", "x")
     client.hset("unacked", "tag", "d")
-    client.lpush("celeriac.inflight.worker", "e")
+    client.lpush("celeriac.inflight.worker.0", "e")
     client.zadd("celeriac.parked.celery", {"f": 1, "g": 2, "h": 3})
-    client.hset("celeriac.dead", "1", "i")
-    client.zadd("celeriac.dead.index", {"1": 1})
+    client.zadd("celeriac.dead", {"1": 1})
+    client.hset("celeriac.dead.1", mapping={"payload": "i", "reason": "crashed", "queue": "celery"})
     assert stock() == Stock(ready=3, held=2, parked=3, dead=1)
     assert stock().waiting == 8
 

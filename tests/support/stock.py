@@ -46,11 +46,10 @@ class EmbeddedStock:
 
 
 class RedisStock:
-    """Of one queue on Redis, in one transaction, with Kombu's keys; the server itself is asked, not a proxy.
+    """Of one queue on Redis, in one transaction but for `inflight`; the server itself is asked, not a proxy.
 
-    Keys of celeriac's own are found by what their names contain: `parked` (sorted sets of what is due later), `dead`
-    (the dead-letter store: of several keys the largest counts) and `inflight` (lists of what was taken and is not yet
-    in `unacked`).
+    Kombu's keys, and celeriac's own: `celeriac.parked.<queue>` (a sorted set of what is due later), `celeriac.dead` (ids
+    of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not yet in `unacked`).
     """
 
     def __init__(self, url: str, queue: str = "celery") -> None:
@@ -59,24 +58,19 @@ class RedisStock:
         self._redis: Any = redis.Redis.from_url(url, decode_responses=False)
         self._queue = queue
 
-    def _sizes(self, word: str) -> list[int]:
-        found = []
-        for key in self._redis.scan_iter(f"*{word}*", count=1000):
-            kind = self._redis.type(key).decode()
-            command = {"list": "LLEN", "hash": "HLEN", "zset": "ZCARD", "set": "SCARD", "stream": "XLEN"}.get(kind)
-            if command:
-                found.append(self._redis.execute_command(command, key))
-        return found
-
     def __call__(self) -> Stock:
+        dead = "ZCARD" if self._redis.type("celeriac.dead") == b"zset" else "SCARD"
+        inflight = list(self._redis.scan_iter("celeriac.inflight.*", count=1000))
         steps = [self._queue, *(f"{self._queue}{_SEPARATOR}{step}" for step in (3, 6, 9))]
         pipe = self._redis.pipeline(transaction=True)
-        for key in steps:
-            pipe.llen(key)
         pipe.hlen("unacked")
-        *ready, held = pipe.execute()
-        held += sum(self._sizes("inflight"))
-        return Stock(sum(ready), held, sum(self._sizes("parked")), max(self._sizes("dead"), default=0))
+        pipe.zcard(f"celeriac.parked.{self._queue}")
+        pipe.execute_command(dead, "celeriac.dead")
+        for key in (*steps, *inflight):
+            pipe.llen(key)
+        held, parked, letters, *lengths = pipe.execute()
+        ready = sum(lengths[: len(steps)])
+        return Stock(ready, held + sum(lengths) - ready, parked, letters)
 
     def unindexed(self) -> set[bytes]:
         """Tags that are in one of `unacked` and `unacked_index` and not in the other: no sweep would find them."""
