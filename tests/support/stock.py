@@ -48,8 +48,9 @@ class EmbeddedStock:
 class RedisStock:
     """Of one queue on Redis, in one transaction but for `inflight`; the server itself is asked, not a proxy.
 
-    Kombu's keys, and celeriac's own: `celeriac.parked.<queue>` (a sorted set of what is due later), `celeriac.dead` (ids
-    of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not yet in `unacked`).
+    Kombu's keys, and celeriac's own: `celeriac.parked.<queue>` (a sorted set of what is due later), `celeriac.dead`
+    (ids of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not yet in
+    `unacked`).
     """
 
     def __init__(self, url: str, queue: str = "celery") -> None:
