@@ -14,7 +14,8 @@ from tests.support.redis_server import RedisServer
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(120)]
 
 TASKS = 400
-CONF = {"task_max_crashes": 1_000_000}
+# A killed worker's tasks come back when its lease has run out.
+CONF = {"task_max_crashes": 1_000_000, "broker_transport_options": {"lease": 2}}
 
 
 @pytest.fixture
