@@ -30,7 +30,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--peers", help="comma list (default: all that are installed; --list names them)")
     parser.add_argument("--rounds", type=int, help=f"rounds a job and peer (default {_ROUNDS}, with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="short rounds, one each, no jobs of a million tasks")
-    parser.add_argument("--full", action="store_true", help="backlog and future with five times as many tasks")
+    parser.add_argument("--full", action="store_true", help="backlog, memory and future with five times as many tasks")
     parser.add_argument(
         "--out", type=Path, help="folder of the JSON (default: benches/results; its `local`, if not all was run)"
     )

@@ -38,10 +38,13 @@ class Celery(Peer):
 
 
 class Dramatiq(Peer):
-    """Dramatiq's defaults are what it advises: as many processes as cores, eight threads each."""
+    """Its default of eight threads a process, and a longer prefetch than twice those: measured 1.5 times as fast."""
 
     name = "dramatiq"
-    setup = "`dramatiq -p 2 -t 8`, Results middleware only where results are stored, hiredis; bulk: `group`"
+    setup = (
+        "`-p 2 -t 8`, `dramatiq_queue_prefetch=256`, Results middleware if results are stored, hiredis; bulk: `group`"
+    )
+    extra_env = {"dramatiq_queue_prefetch": "256"}
     python = in_venv("dramatiq")
     script = "benches.system.peers.dramatiq_app"
     jobs = COMMON | {"bulk", "drain-bare", "backlog", "import"}
