@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,13 @@ def _run(job: Job, peers: list[Peer], rounds: int, scope: Scope) -> dict[str, An
     return answer
 
 
+def reason(log: str) -> str:
+    """The line of a failure's text that says why: the last one that an interpreter or a command line ended with."""
+    lines = [line.strip() for line in log.splitlines() if line.strip()]
+    said = [line for line in lines[1:] if re.match(r"(?!hint)[A-Za-z_][\w.]*: \S", line)]
+    return said[-1] if said else lines[0]
+
+
 def _able(peers: list[Peer], scope: Scope) -> tuple[list[Peer], dict[str, str]]:
     """Those that run a task here, and why the others do not."""
     able, why = [], {}
@@ -88,9 +96,7 @@ def _able(peers: list[Peer], scope: Scope) -> tuple[list[Peer], dict[str, str]]:
                 raise BenchFailed(f"{peer.name}: not installed: run `make {Path(peer.python).parents[1]}/.ready`")
             try_out(peer, scope)
         except BenchFailed as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            # The end of a log is most often the error itself; a hint below it is not.
-            why[peer.name] = next((line for line in reversed(lines) if "Error" in line or "rror:" in line), lines[0])
+            why[peer.name] = reason(str(error))
             print(f"{peer.name:<16} not available: {error}", file=sys.stderr, flush=True)
         else:
             able.append(peer)

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benches import crates, record, report
+from benches.system import __main__ as main
 from benches.system import plot, table
 from benches.system.counter import Counter
 from benches.system.jobs import JOBS
@@ -123,6 +124,12 @@ def test_ratios_say_what_celeriac_wins_and_loses() -> None:
         "- drain of no-ops, results stored, tasks/s – worker's memory (PSS) at the end, MiB: 0.25 of celery's" in text
     )
     assert "**not available**: no <such> pool" in text
+
+
+def test_reason_is_the_error_at_the_end_of_a_log() -> None:
+    log = "x: worker ended with 1\nTraceback:\n  File a\na.b.ImproperlyConfigured: no pool 'p'\nhint: pip install x\n"
+    assert main.reason(log) == "a.b.ImproperlyConfigured: no pool 'p'"
+    assert main.reason("x: 0 of 3, no more in 20 s\n") == "x: 0 of 3, no more in 20 s"
 
 
 def test_headings_say_how_much_was_really_waiting() -> None:
