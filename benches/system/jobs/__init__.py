@@ -28,7 +28,7 @@ class Job:
 JOBS: dict[str, Job] = {
     job.name: job
     for job in (
-        Job("send", "`delay()` one by one, no worker", send),
+        Job("send", "`delay()` one by one, no worker, no results wanted", send),
         Job("bulk", "the same no-ops through the bulk call", bulk),
         Job("drain-bare", "a worker empties a full queue of no-ops, without results", drain_bare),
         Job("drain", "a worker empties a full queue of no-ops and stores their results", drain),
