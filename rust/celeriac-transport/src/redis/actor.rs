@@ -9,12 +9,12 @@ use bytes::Bytes;
 use celeriac_protocol::{Delivery, DeliveryTag, Message};
 use redis::Value;
 
-use super::claim::{self, Answer, Request, Sizes, Sources, Taken};
+use super::claim::{self, Answer, Habits, Request, Sizes, Sources, Taken};
 use super::clock::wall_ms;
 use super::ends::{self, Call, Part};
 use super::fault::Fault;
 use super::held::{Held, One};
-use super::keys::Keys;
+use super::keys::{Keys, Site};
 use super::line::{Line, array, bytes, int, text};
 use super::pack::{Args, Pack};
 use super::patch::tag as own_tag;
@@ -33,6 +33,8 @@ const SWEEP: Duration = Duration::from_secs(10);
 const MOST_PAUSE: Duration = Duration::from_secs(1);
 /// Queues that have a connection of their own to wait for them; further ones are watched.
 const MOST_WAITERS: usize = 8;
+/// How often a busy worker makes parked messages ready.
+const PROMOTE: Duration = Duration::from_millis(20);
 /// Tags in one call.
 const CHUNK: usize = 1000;
 
@@ -98,6 +100,10 @@ pub(crate) struct Actor {
     handed: u64,
     /// There may be messages to take.
     hungry: bool,
+    /// The last claim brought all that it asked for.
+    busy: bool,
+    /// When parked messages were last looked at.
+    promoted: Instant,
     due_ms: Option<i64>,
     /// Messages whose crashes are not looked up yet.
     arrived: Vec<Taken>,
@@ -151,6 +157,8 @@ impl Actor {
             credit_total: 0,
             handed: 0,
             hungry: true,
+            busy: false,
+            promoted: now,
             due_ms: None,
             arrived: Vec::new(),
             recover: false,
@@ -191,10 +199,11 @@ impl Actor {
         while !stop {
             let mut cycles = VecDeque::new();
             stop = self.read(&mut cycles);
-            if self.line.is_none() && (self.retry_at <= Instant::now() || stop) {
-                if let Err(fault) = self.connect() {
-                    self.broke(fault);
-                }
+            if self.line.is_none()
+                && (self.retry_at <= Instant::now() || stop)
+                && let Err(fault) = self.connect()
+            {
+                self.broke(fault);
             }
             while let Some(cycle) = cycles.pop_front() {
                 self.carry_out(cycle, cycles.is_empty() && !stop);
@@ -222,7 +231,7 @@ impl Actor {
                 Mail::Stop => stop = true,
                 Mail::Woken(woken) => self.woken(woken),
                 Mail::Changed => self.hungry = true,
-                Mail::Heard { channel, payload } => self.heard(&channel, payload),
+                Mail::Heard { channel, payload } => self.heard(&channel, &payload),
             }
             next = self.inbox.try_recv().ok();
         }
@@ -332,8 +341,8 @@ impl Actor {
         watched.patterns = fanout.map(|spec| route::subscription(&self.settings, spec)).collect();
         if self.watcher.as_ref().is_none_or(|watcher| watcher.watched != watched) {
             self.unwatch();
-            let watcher = Watcher::start(&self.settings, watched, self.timeout, self.mail.clone());
-            self.watcher = Some(watcher.map_err(no_thread)?);
+            let started = Watcher::start(&self.settings, watched, self.timeout, self.mail.clone());
+            self.watcher = Some(started.map_err(no_thread)?);
         }
         Ok(())
     }
@@ -349,13 +358,13 @@ impl Actor {
         }
     }
 
-    fn heard(&mut self, channel: &[u8], payload: Vec<u8>) {
+    fn heard(&mut self, channel: &[u8], payload: &[u8]) {
         let name = String::from_utf8_lossy(channel);
         let prefix = route::channel(&self.settings, "", "");
         let name = name.strip_prefix(&*String::from_utf8_lossy(&prefix)).unwrap_or(&name);
         let (exchange, routing_key) = name.split_once('/').unwrap_or((name, ""));
         if self.broadcasts.iter().any(|spec| spec.exchange == exchange) {
-            let payload = Bytes::from(payload.clone());
+            let payload = Bytes::copy_from_slice(payload);
             (self.sink)(Event::Broadcast { exchange: exchange.into(), routing_key: routing_key.into(), payload });
         }
         let queues = self.specs.iter().filter(|spec| spec.exchange_type == "fanout" && spec.exchange == exchange);
@@ -363,7 +372,7 @@ impl Actor {
             // From here on it is a message like any other.
             let Some(line) = &mut self.line else { return };
             let mut push = Args::new("LPUSH");
-            push.add(self.keys.list(&spec.name, 0)).add(&payload);
+            push.add(self.keys.list(&spec.name, 0)).add(payload);
             let _ = line.ask(&Pack::one(&push));
         }
     }
@@ -431,9 +440,7 @@ impl Actor {
         let settled = &self.settled;
         let made = ends::calls(
             line,
-            &self.settings,
-            &self.keys,
-            &self.worker,
+            Site { settings: &self.settings, keys: &self.keys, worker: &self.worker },
             &self.held,
             &cycle,
             &|tag| settled.contains(&tag),
@@ -575,14 +582,25 @@ impl Actor {
         !self.hungry && !self.waiters.is_empty() && self.waiters.iter().all(|waiter| waiter.armed.is_some())
     }
 
-    fn request(&self, want: usize, only: Option<&str>) -> Request {
-        let (turn, worker) = (self.turn, &self.worker);
-        claim::request(&self.settings, &self.keys, &self.sources, &self.sizes, worker, want, turn, only)
+    fn request(&mut self, want: usize, only: Option<&str>) -> Request {
+        // One that waits may come back much later; one of a busy worker looks every few ms.
+        let parked = only.is_some() || !self.busy || self.promoted.elapsed() >= PROMOTE;
+        if parked {
+            self.promoted = Instant::now();
+        }
+        let lease = only.is_some() || self.renewed.elapsed() >= self.settings.lease / 2;
+        let habits = Habits { parked, lease };
+        claim::request(self.site(), &self.sources, &self.sizes, want, self.turn, only, habits)
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site { settings: &self.settings, keys: &self.keys, worker: &self.worker }
     }
 
     fn took(&mut self, reply: Value, first: u64, want: usize) {
         let Answer { taken, more, due_ms } = claim::answer(reply, first, want, &self.sources, &mut self.sizes);
         self.hungry = more;
+        self.busy = more;
         self.due_ms = due_ms;
         // Only after a claim: with one that claims and one that does not by turns, the same queue would always be first.
         self.turn = self.turn.wrapping_add(usize::from(!taken.is_empty()));

@@ -5,7 +5,7 @@ use celeriac_protocol::{DeliveryTag, End, Settlement};
 use super::clock::wall_ms;
 use super::fault::Fault;
 use super::held::{Crashes, Held, One};
-use super::keys::Keys;
+use super::keys::{Keys, Site};
 use super::line::{Line, array, bytes};
 use super::pack::{Args, Pack};
 use super::patch::{claim_parts, tag as own_tag, with_redelivered};
@@ -13,7 +13,6 @@ use super::publish;
 use super::results;
 use super::route::Routes;
 use super::script::ENDS;
-use super::settings::Settings;
 use crate::contract::Cycle;
 
 /// Most ends, and most bytes, of one call.
@@ -52,20 +51,19 @@ pub(crate) struct Done {
 /// Makes the calls for `cycle`. `sequence` is the number of the last call before.
 pub(crate) fn calls(
     line: &mut Line,
-    settings: &Settings,
-    keys: &Keys,
-    worker: &str,
+    site: Site<'_>,
     held: &Held,
     cycle: &Cycle,
     skip: &dyn Fn(DeliveryTag) -> bool,
     sequence: &mut u64,
 ) -> Result<Vec<Call>, Fault> {
+    let Site { settings, keys, worker } = site;
     let exchanges = cycle.ends.iter().flat_map(|end| &end.publish).chain(&cycle.publish);
     let routes = Routes::read(line, keys, exchanges.map(|publication| &*publication.exchange))?;
     let bodies = bodies(line, keys, worker, held, &cycle.ends)?;
     let now = wall_ms();
     let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
-    let free = free(settings, keys, worker, held, &routes, cycle, now)?;
+    let free = free(site, held, &routes, cycle, now)?;
     if !free.is_empty() {
         builder.add(Part::Free, "", &free);
     }
@@ -128,15 +126,8 @@ impl Builder {
 }
 
 /// What belongs to no delivery. Bookkeeping of ends of earlier cycles goes along.
-fn free(
-    settings: &Settings,
-    keys: &Keys,
-    worker: &str,
-    held: &Held,
-    routes: &Routes,
-    cycle: &Cycle,
-    now: i64,
-) -> Result<Vec<Args>, Fault> {
+fn free(site: Site<'_>, held: &Held, routes: &Routes, cycle: &Cycle, now: i64) -> Result<Vec<Args>, Fault> {
+    let Site { settings, keys, worker } = site;
     let mut commands = Vec::new();
     let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
     let begun: Vec<u64> = cycle.started.iter().filter(fresh).map(|tag| tag.0).collect();

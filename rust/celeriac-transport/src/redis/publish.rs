@@ -58,13 +58,13 @@ pub(crate) fn commands(
             }
             Route::Queues(queues) => {
                 for (copy, queue) in queues.iter().enumerate() {
-                    let list = keys.list(queue, keys.step(publication.priority));
-                    let at = *lists.entry(list.clone()).or_insert(usize::MAX);
+                    let key = keys.list(queue, keys.step(publication.priority));
+                    let at = *lists.entry(key.clone()).or_insert(usize::MAX);
                     let full = stored.commands.get(at).is_none_or(|push| push.len() > MOST_BYTES);
                     if full {
-                        lists.insert(list.clone(), stored.commands.len());
+                        lists.insert(key.clone(), stored.commands.len());
                         let mut push = Args::new("LPUSH");
-                        push.add(&list);
+                        push.add(&key);
                         stored.commands.push(push);
                     }
                     let at = if full { stored.commands.len() - 1 } else { at };

@@ -60,7 +60,6 @@ pub(crate) struct Settings {
     pub(crate) steps: Vec<u8>,
     pub(crate) unacked: String,
     pub(crate) unacked_index: String,
-    pub(crate) unacked_mutex: String,
     /// In front of the exchange of a broadcast; the database's number is filled in.
     pub(crate) fanout_prefix: String,
     /// Whether the routing key is part of a broadcast's channel.
@@ -75,7 +74,6 @@ pub(crate) struct Settings {
     pub(crate) keepalive: bool,
     pub(crate) client_name: Option<String>,
     pub(crate) health_check: Duration,
-    pub(crate) retry_on_timeout: bool,
     pub(crate) max_connections: usize,
     pub(crate) master_name: String,
     pub(crate) sentinel_user: Option<String>,
@@ -84,7 +82,7 @@ pub(crate) struct Settings {
     pub(crate) shown: String,
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 23] = [
     "client_name",
     "deadletter_queue",
     "fanout_patterns",
@@ -97,7 +95,6 @@ const NAMES: [&str; 25] = [
     "max_message_bytes",
     "priority_steps",
     "queue_order_strategy",
-    "retry_on_timeout",
     "sep",
     "socket_connect_timeout",
     "socket_keepalive",
@@ -108,7 +105,6 @@ const NAMES: [&str; 25] = [
     "ssl_keyfile",
     "unacked_index_key",
     "unacked_key",
-    "unacked_mutex_key",
     "visibility_timeout",
 ];
 
@@ -164,7 +160,6 @@ impl Settings {
             steps: vec![0, 3, 6, 9],
             unacked: "unacked".into(),
             unacked_index: "unacked_index".into(),
-            unacked_mutex: "unacked_mutex".into(),
             fanout_prefix: "/{db}.".into(),
             fanout_patterns: true,
             deadletter_queue: None,
@@ -177,7 +172,6 @@ impl Settings {
             keepalive: false,
             client_name: None,
             health_check: Duration::from_secs(25),
-            retry_on_timeout: false,
             max_connections: 10,
             master_name: String::new(),
             sentinel_user: None,
@@ -195,12 +189,12 @@ impl Settings {
             "fanout_prefix" => match truth(name, value) {
                 Ok(true) => {}
                 Ok(false) => self.fanout_prefix = String::new(),
-                Err(_) => self.fanout_prefix = value.to_owned(),
+                Err(_) => value.clone_into(&mut self.fanout_prefix),
             },
-            "global_keyprefix" => self.prefix = value.to_owned(),
+            "global_keyprefix" => value.clone_into(&mut self.prefix),
             "health_check_interval" => self.health_check = seconds(name, value, 0.0, 86400.0)?,
             "lease" => self.lease = seconds(name, value, 0.1, 30.0 * 86400.0)?,
-            "master_name" => self.master_name = value.to_owned(),
+            "master_name" => value.clone_into(&mut self.master_name),
             "max_connections" => self.max_connections = whole(name, value, 1, 65535)?,
             "max_message_bytes" => self.max_bytes = whole(name, value, 1, 512 << 20)?,
             "priority_steps" => self.steps = steps(value)?,
@@ -212,7 +206,6 @@ impl Settings {
                     _ => return Err(format!("{name} is 'round_robin', 'sorted' or 'priority', not '{value}'")),
                 }
             }
-            "retry_on_timeout" => self.retry_on_timeout = truth(name, value)?,
             "sep" => self.separator = value.as_bytes().to_vec(),
             "socket_connect_timeout" => self.connect_timeout = Some(seconds(name, value, 0.001, 86400.0)?),
             "socket_keepalive" => self.keepalive = truth(name, value)?,
@@ -221,9 +214,8 @@ impl Settings {
             "ssl_cert_reqs" => self.tls.unchecked = unchecked(value)?,
             "ssl_certfile" => self.tls.certificate = some().map(PathBuf::from),
             "ssl_keyfile" => self.tls.key = some().map(PathBuf::from),
-            "unacked_index_key" => self.unacked_index = value.to_owned(),
-            "unacked_key" => self.unacked = value.to_owned(),
-            "unacked_mutex_key" => self.unacked_mutex = value.to_owned(),
+            "unacked_index_key" => value.clone_into(&mut self.unacked_index),
+            "unacked_key" => value.clone_into(&mut self.unacked),
             "visibility_timeout" => self.visibility = seconds(name, value, 0.1, 3650.0 * 86400.0)?,
             "sentinel_kwargs.username" => self.sentinel_user = some(),
             "sentinel_kwargs.password" => self.sentinel_password = some(),
