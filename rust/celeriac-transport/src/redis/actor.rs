@@ -11,7 +11,7 @@ use redis::Value;
 
 use super::claim::{self, Answer, Habits, Request, Sizes, Sources, Taken};
 use super::clock::wall_ms;
-use super::ends::{self, Call, Part};
+use super::ends::{self, Call, Memory, Part};
 use super::fault::Fault;
 use super::held::{Held, One};
 use super::keys::{Keys, Site};
@@ -111,7 +111,7 @@ pub(crate) struct Actor {
     recover: bool,
     waiters: Vec<Waiter>,
     watcher: Option<Watcher>,
-    sequence: u64,
+    memory: Memory,
     /// The cycle that was under way when the connection broke.
     carry: Option<Carry>,
     down: bool,
@@ -164,7 +164,7 @@ impl Actor {
             recover: false,
             waiters: Vec::new(),
             watcher: None,
-            sequence: 0,
+            memory: Memory::default(),
             carry: None,
             down: false,
             skewed: false,
@@ -444,7 +444,7 @@ impl Actor {
             &self.held,
             &cycle,
             &|tag| settled.contains(&tag),
-            &mut self.sequence,
+            &mut self.memory,
         );
         let unknown = |tag: &DeliveryTag| self.held.get(*tag).is_none() && !settled.contains(tag);
         let lost = cycle.ends.iter().map(|end| end.tag).filter(unknown).collect();
@@ -560,6 +560,9 @@ impl Actor {
     /// Gives a cycle back. What of it is stored is remembered.
     fn fail(&mut self, mut carry: Carry, fault: Fault) {
         self.bookkeeping(&carry);
+        if !carry.free {
+            self.memory.named.clear();
+        }
         for tag in &carry.done {
             self.held.remove(*tag);
             self.settled.insert(*tag);
