@@ -110,6 +110,8 @@ pub(crate) struct Actor {
     /// Claims of ours may be unknown to us: their answer was lost.
     recover: bool,
     waiters: Vec<Waiter>,
+    /// Waiters that there have been: a number is not used twice.
+    numbered: usize,
     watcher: Option<Watcher>,
     memory: Memory,
     /// The cycle that was under way when the connection broke.
@@ -163,6 +165,7 @@ impl Actor {
             arrived: Vec::new(),
             recover: false,
             waiters: Vec::new(),
+            numbered: 0,
             watcher: None,
             memory: Memory::default(),
             carry: None,
@@ -313,7 +316,7 @@ impl Actor {
         let before = std::mem::take(&mut self.waiters);
         self.sources = Sources::new(&self.keys, queues);
         self.hungry = true;
-        let first = before.len();
+        let first = self.numbered;
         drop(before);
         let no_thread = |error: std::io::Error| Fault::Ours(TransportError::Unavailable(format!("no thread: {error}")));
         for (number, queue) in queues.iter().take(MOST_WAITERS).enumerate() {
@@ -329,6 +332,7 @@ impl Actor {
                 self.mail.clone(),
             );
             self.waiters.push(waiter.map_err(no_thread)?);
+            self.numbered = first + number + 1;
             self.sources.inflight.push((inflight, list));
         }
         let mut watched = Watched::default();

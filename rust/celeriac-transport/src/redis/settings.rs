@@ -33,6 +33,8 @@ pub(crate) struct Node {
 pub(crate) struct Tls {
     /// Do not check the server's certificate.
     pub(crate) unchecked: bool,
+    /// Check the certificate, but not that it is for the host in the URL.
+    pub(crate) any_host: bool,
     pub(crate) ca: Option<PathBuf>,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -82,7 +84,7 @@ pub(crate) struct Settings {
     pub(crate) shown: String,
 }
 
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 24] = [
     "client_name",
     "deadletter_queue",
     "fanout_patterns",
@@ -102,6 +104,7 @@ const NAMES: [&str; 23] = [
     "ssl_ca_certs",
     "ssl_cert_reqs",
     "ssl_certfile",
+    "ssl_check_hostname",
     "ssl_keyfile",
     "unacked_index_key",
     "unacked_key",
@@ -213,6 +216,7 @@ impl Settings {
             "ssl_ca_certs" => self.tls.ca = some().map(PathBuf::from),
             "ssl_cert_reqs" => self.tls.unchecked = unchecked(value)?,
             "ssl_certfile" => self.tls.certificate = some().map(PathBuf::from),
+            "ssl_check_hostname" => self.tls.any_host = !truth(name, value)?,
             "ssl_keyfile" => self.tls.key = some().map(PathBuf::from),
             "unacked_index_key" => value.clone_into(&mut self.unacked_index),
             "unacked_key" => value.clone_into(&mut self.unacked),
@@ -280,10 +284,11 @@ fn steps(value: &str) -> Result<Vec<u8>, String> {
 }
 
 fn unchecked(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "none" | "cert_none" => Ok(true),
+    let text = value.to_ascii_lowercase();
+    match text.trim_start_matches("verifymode.").trim_start_matches("cert_") {
+        "none" | "0" => Ok(true),
         // For a client, Python's CERT_OPTIONAL is the same as CERT_REQUIRED.
-        "required" | "cert_required" | "optional" | "cert_optional" => Ok(false),
+        "required" | "2" | "optional" | "1" => Ok(false),
         _ => Err(format!("ssl_cert_reqs is 'required', 'optional' or 'none', not '{value}'")),
     }
 }
@@ -301,7 +306,7 @@ fn node(body: &str) -> Result<Node, String> {
     let Some((scheme, rest)) = body.split_once("://") else {
         return Err("it has no '://': write 'redis://host:6379/0'".into());
     };
-    if matches!(scheme, "redis+socket" | "socket" | "redis+unix" | "unix") {
+    if matches!(scheme, "redis+socket" | "socket" | "unix") {
         let (credentials, path) = match rest.split_once('@') {
             Some((credentials, path)) => (Some(credentials), path),
             None => (None, rest),
