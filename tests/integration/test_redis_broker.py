@@ -85,6 +85,28 @@ def test_task_of_a_killed_worker_runs_again_and_nothing_else_twice(
     wait_until(lambda: claims(server) == (0, 0), timeout=10, what="end of all claims")
 
 
+def test_frozen_workers_task_runs_elsewhere_and_its_own_end_is_refused(
+    server: RedisServer, start_worker: Start, journal: Journal, tmp_path: Path
+) -> None:
+    app = build(server.url)
+    gate = tmp_path / "gate"
+    frozen = start_worker(server.url, backend=None, env=SHORT, concurrency=1)
+    app.tasks["t.start_then_end"].delay(str(journal.path), "a", str(gate))
+    journal.wait_for(lines=1, timeout=10)
+    frozen.kill(signal.SIGSTOP)
+    start_worker(server.url, backend=None, env=SHORT, concurrency=1)
+    journal.wait_for(lines=2, timeout=20)
+    frozen.kill(signal.SIGCONT)
+    wait_until(lambda: claims(server) == (1, 1), timeout=10, what="one claim")
+    gate.touch()
+    journal.wait_for(lines=4, timeout=10)
+    wait_until(lambda: claims(server) == (0, 0), timeout=10, what="end of all claims")
+    app.tasks["t.note_late"].delay(str(journal.path), "b")
+    journal.wait_for(lines=5, timeout=10)
+    assert journal.lines() == ["start a", "start a", "end a", "end a", "b"]
+    assert frozen.returncode is None
+
+
 def test_worker_that_stops_gives_back_at_once(
     server: RedisServer, start_worker: Start, journal: Journal, tmp_path: Path
 ) -> None:
@@ -206,7 +228,9 @@ def refusal(url: str) -> str:
     return str(caught.value)
 
 
-def test_wrong_password_and_missing_rights_name_the_user_and_never_the_password(server: RedisServer) -> None:
+def test_wrong_password_and_missing_rights_name_the_user_and_never_the_password(
+    server: RedisServer, start_worker: Start, journal: Journal
+) -> None:
     with client(server) as line:
         line.execute_command("ACL", "SETUSER", "limited", "on", ">s3cret", "~none:*", "+@all")
         line.execute_command("ACL", "SETUSER", "worker", "on", ">s3cret", "~*", "&*", "+@all", "-@admin", "-@dangerous")
@@ -221,8 +245,10 @@ def test_wrong_password_and_missing_rights_name_the_user_and_never_the_password(
         text = refusal(url)
         assert f"'{user}'" in text
         assert not any(word in text for word in ["wr0ng", "s3cret", "topsecret"]), text
-    with open_broker(f"redis://worker:s3cret@{place}") as broker:
-        assert broker.publish("", "jobs", 0, None, b"x") == 1
+    allowed = f"redis://worker:s3cret@{place}"
+    build(allowed).tasks["t.note_late"].delay(str(journal.path), "a")
+    start_worker(allowed, backend=None)
+    journal.wait_for(lines=1, timeout=10)
 
 
 def test_full_server_says_so_and_goes_on_when_there_is_room(server: RedisServer) -> None:
