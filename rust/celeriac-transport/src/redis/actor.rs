@@ -304,7 +304,7 @@ impl Actor {
         if self.sources.queues() != queues || self.waiters.is_empty() {
             self.arrange(&queues)?;
         }
-        Ok(())
+        self.watch()
     }
 
     /// Makes the waiters and the watcher those of `queues`.
@@ -317,8 +317,12 @@ impl Actor {
         self.sources = Sources::new(&self.keys, queues);
         self.hungry = true;
         let first = self.numbered;
-        drop(before);
-        let no_thread = |error: std::io::Error| Fault::Ours(TransportError::Unavailable(format!("no thread: {error}")));
+        for waiter in before {
+            if let Some(line) = &mut self.line {
+                // What one of them was given and did not claim.
+                back::empty_inflight(line, &self.keys, &self.worker, waiter.number, &waiter.list)?;
+            }
+        }
         for (number, queue) in queues.iter().take(MOST_WAITERS).enumerate() {
             let list = self.keys.list(queue, 0);
             let inflight = self.keys.inflight(&self.worker, first + number);
@@ -331,12 +335,17 @@ impl Actor {
                 self.timeout,
                 self.mail.clone(),
             );
-            self.waiters.push(waiter.map_err(no_thread)?);
+            self.waiters.push(waiter.map_err(|error| no_thread(&error))?);
             self.numbered = first + number + 1;
             self.sources.inflight.push((inflight, list));
         }
+        Ok(())
+    }
+
+    /// Watches what no waiter blocks on, and broadcasts.
+    fn watch(&mut self) -> Result<(), Fault> {
         let mut watched = Watched::default();
-        for (at, queue) in queues.iter().enumerate() {
+        for (at, queue) in self.sources.queues().iter().enumerate() {
             let lists = self.keys.lists(queue);
             watched.lists.extend(lists.into_iter().skip(usize::from(at < MOST_WAITERS)));
             watched.sets.push(self.keys.parked(queue));
@@ -346,7 +355,7 @@ impl Actor {
         if self.watcher.as_ref().is_none_or(|watcher| watcher.watched != watched) {
             self.unwatch();
             let started = Watcher::start(&self.settings, watched, self.timeout, self.mail.clone());
-            self.watcher = Some(started.map_err(no_thread)?);
+            self.watcher = Some(started.map_err(|error| no_thread(&error))?);
         }
         Ok(())
     }
@@ -398,6 +407,9 @@ impl Actor {
         self.declare()?;
         if let Some(carry) = self.carry.take() {
             self.drive(carry, false);
+        }
+        if self.line.is_none() {
+            return Ok(());
         }
         self.verify()?;
         self.recover = true;
@@ -909,6 +921,10 @@ impl Actor {
             let _ = back::give_back(line, &self.keys, &self.worker, false);
         }
     }
+}
+
+fn no_thread(error: &std::io::Error) -> Fault {
+    Fault::Ours(TransportError::Unavailable(format!("no thread: {error}")))
 }
 
 fn check_version(line: &mut Line) -> Result<(), Fault> {
