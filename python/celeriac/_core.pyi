@@ -180,7 +180,7 @@ class Broker:
 
 @final
 class ResultStore:
-    """Results on SQLite or in memory. Opens at first use; reopens by itself after a fork; any thread may use it."""
+    """Results on Redis, SQLite or in memory. Opens at first use, and again after a fork; any thread may use it."""
 
     def __new__(cls, url: str, options: Mapping[str, object], timeout_ms: int) -> ResultStore: ...
     def get(self, key: str) -> bytes | None: ...

@@ -1,6 +1,6 @@
 """Runs in the environment that has Celery: one end of a queue on Redis, as Kombu plays it.
 
-`sweep URL SECONDS TIMEOUT`: consumes a queue of its own for that long, and restores what others left, as every consumer does.
+`sweep URL SECONDS TIMEOUT`: consumes a queue of its own for so long, and restores what others left, as consumers do.
 `hold URL QUEUE`: takes one message, says its delivery tag, and never answers.
 `take URL QUEUE COUNT`: takes and acknowledges; says each as JSON.
 """

@@ -117,7 +117,7 @@ class Broker:
 
 
 class ResultStore:
-    """Results on SQLite or in memory, as bytes under a key. Raises what `Broker` raises."""
+    """Results on Redis, SQLite or in memory, as bytes under a key. Raises what `Broker` raises."""
 
     def __init__(self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
         self.url = redacted(url)
@@ -157,7 +157,7 @@ def open_broker(url: str, options: Mapping[str, object] | None = None, timeout: 
     """A broker handle. Nothing is opened yet; a URL or option that cannot be used raises ImproperlyConfigured.
 
     Args:
-        url: `sqlite:///relative.db`, `sqlite:////absolute.db` or `memory://[name]`, with options after a `?`.
+        url: `redis://host:6379/0`, `sqlite:///relative.db`, `memory://[name]`, …, with options after a `?`.
         options: `broker_transport_options`; those of other brokers are ignored, unknown ones refused.
         timeout: seconds that each call may wait; None for `DEFAULT_TIMEOUT`.
     """

@@ -153,6 +153,9 @@ pub struct QueueDepth {
 pub trait Producer: Send + Sync {
     /// Stores all of them or none. Returns how many queues got a message (0: no binding matched).
     ///
+    /// On Redis a batch of more than 32 MB is several steps, a fanout exchange counts who listens, and a message with a
+    /// `due_ms` is ready at once: a worker parks it. A connection that breaks before the answer came may have stored it.
+    ///
     /// # Errors
     /// [`TransportError`]; nothing was stored.
     fn publish(&self, batch: &[Publication]) -> Result<usize, TransportError>;
@@ -205,7 +208,8 @@ pub trait Results: Send + Sync {
     /// # Errors
     /// [`TransportError`].
     fn get(&self, keys: &[&str]) -> Result<Vec<Option<Bytes>>, TransportError>;
-    /// Stores in order; a key whose stored value is a success is left alone. Returns how many were stored.
+    /// Stores in order; a key whose stored value is a success is left alone. Returns how many were stored. How the store
+    /// knows a success is its own affair: Redis, which Celery writes to as well, looks at the value.
     ///
     /// # Errors
     /// [`TransportError`].
@@ -223,7 +227,7 @@ pub trait Results: Send + Sync {
     /// A number that grows whenever results may have changed; remember it *before* a [`Results::get`].
     ///
     /// # Errors
-    /// [`TransportError`].
+    /// [`TransportError`]; `Refused` by a store that is waited on otherwise (Redis: by subscription).
     fn generation(&self) -> Result<u64, TransportError>;
     /// Waits until the generation is no longer `seen`, the time is up, or a signal came; returns the generation. Usable
     /// from many threads at once.

@@ -66,7 +66,7 @@ enum Settings {
 fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
     match url.split_once(':') {
         Some(("sqlite" | "memory", _)) => Ok(Settings::Sqlite(sqlite::Settings::parse(url, options)?)),
-        Some(("redis" | "rediss" | "redis+socket" | "sentinel" | "socket", _)) => {
+        Some(("redis" | "rediss" | "redis+socket" | "sentinel" | "socket" | "unix", _)) => {
             Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?)))
         }
         _ => Err(TransportError::Config(format!(

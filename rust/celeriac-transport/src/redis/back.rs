@@ -164,6 +164,22 @@ pub(crate) fn waiter_field(waiter: usize) -> String {
     format!("waiter {waiter}")
 }
 
+/// Puts back what a waiter that is no more was given, and forgets the waiter.
+pub(crate) fn empty_inflight(
+    line: &mut Line,
+    keys: &Keys,
+    worker: &str,
+    waiter: usize,
+    home: &[u8],
+) -> Result<(), Fault> {
+    let mut next = Args::new("LMOVE");
+    next.add(keys.inflight(worker, waiter)).add(home).add("LEFT").add("RIGHT");
+    while line.ask(&Pack::one(&next))? != Value::Nil {}
+    let mut forget = Args::new("HDEL");
+    forget.add(keys.batches(worker)).add(waiter_field(waiter));
+    line.ask(&Pack::one(&forget)).map(drop)
+}
+
 /// Puts back messages that nobody was told of, as they are.
 pub(crate) fn untouched(
     line: &mut Line,

@@ -1,16 +1,17 @@
 //! Taking messages: what the script is told, and what its answer means.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redis::Value;
 
 use super::held::Home;
-use super::keys::Keys;
+use super::keys::{Keys, Site};
 use super::line::{array, bytes, int};
 use super::pack::Args;
-use super::settings::Settings;
+use super::settings::Order;
 
 /// Most messages taken by one call: a script stops the server for all while it runs.
 pub(crate) const MOST: usize = 256;
@@ -68,11 +69,21 @@ fn json_text(into: &mut String, text: &str) {
     for letter in text.chars() {
         match letter {
             '"' | '\\' => into.extend(['\\', letter]),
-            control if u32::from(control) < 0x20 => into.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control if u32::from(control) < 0x20 => drop(write!(into, "\\u{:04x}", u32::from(control))),
             letter => into.push(letter),
         }
     }
     into.push('"');
+}
+
+/// What a claim does besides taking messages. Each costs the server a µs or two a call, which a worker with little credit
+/// pays for every message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Habits {
+    /// Promote what is due.
+    pub(crate) parked: bool,
+    /// Enter the worker's lease if it has none any more.
+    pub(crate) lease: bool,
 }
 
 /// What a claim asks for.
@@ -109,36 +120,42 @@ impl Sizes {
 
 /// Asks for `want` messages, of queues from the `turn`th on; with `only`, if that list holds something.
 pub(crate) fn request(
-    settings: &Settings,
-    keys: &Keys,
+    site: Site<'_>,
     sources: &Sources,
     sizes: &Sizes,
-    worker: &str,
     want: usize,
     turn: usize,
     only: Option<&str>,
+    habits: Habits,
 ) -> Request {
+    let Site { settings, keys, worker } = site;
     let want = want.min(MOST);
     let first = NEXT_TAG.fetch_add(want as u64, Ordering::Relaxed);
     let mut places = Args::default();
     places.add(&keys.unacked).add(&keys.unacked_index).add(keys.batches(worker)).add(&keys.workers);
     let mut args = Args::default();
     args.add(worker).int(first).int(want as u64).int(MOST_BYTES as u64).int(sizes.at_once() as u64);
-    args.add(settings.lease.as_secs_f64().to_string()).add(only.unwrap_or_default());
-    args.int(sources.queues.len() as u64);
-    for queue in &sources.queues {
+    if habits.lease {
+        args.add(settings.lease.as_secs_f64().to_string());
+    } else {
+        args.add("");
+    }
+    args.add(only.unwrap_or_default());
+    let parked = if habits.parked { &sources.queues[..] } else { &[] };
+    args.int(parked.len() as u64);
+    for queue in parked {
         args.add(keys.parked(queue)).add(keys.list(queue, 0)).add(keys.separator());
     }
     let mut order: Vec<&String> = sources.queues.iter().collect();
     if !order.is_empty() {
         match settings.order {
-            super::settings::Order::RoundRobin => order.rotate_left(turn % sources.queues.len()),
-            super::settings::Order::Sorted => order.sort(),
-            super::settings::Order::Priority => {}
+            Order::RoundRobin => order.rotate_left(turn % sources.queues.len()),
+            Order::Sorted => order.sort(),
+            Order::Priority => {}
         }
     }
     // With a given order, one queue is emptied before the next; else they share, a step at a time.
-    let shared = settings.order == super::settings::Order::RoundRobin;
+    let shared = settings.order == Order::RoundRobin;
     let mut groups: Vec<Vec<(&[u8], &Arc<Home>)>> = Vec::new();
     let inflight = sources.inflight.iter().filter_map(|(list, home)| Some((list.as_bytes(), sources.home(home)?)));
     groups.push(inflight.collect());
@@ -207,6 +224,7 @@ pub(crate) fn answer(reply: Value, first: u64, want: usize, sources: &Sources, s
 
 #[cfg(test)]
 mod tests {
+    use super::super::settings::Settings;
     use super::*;
     use crate::Options;
 

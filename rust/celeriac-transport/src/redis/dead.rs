@@ -54,16 +54,13 @@ pub(crate) fn in_chunks(
     mut step: impl FnMut(&mut Line, &Keys, &[i64]) -> Result<u64, Fault>,
 ) -> Result<u64, Fault> {
     let all;
-    let ids = match ids {
-        Some(ids) => ids,
-        None => {
-            let mut pack = Pack::default();
-            all = array(line.ask(pack.words(&["ZRANGE", &keys.dead, "0", "-1"]))?)
-                .iter()
-                .filter_map(int)
-                .collect::<Vec<_>>();
-            &all
-        }
+    let ids = if let Some(ids) = ids {
+        ids
+    } else {
+        let mut pack = Pack::default();
+        let found = array(line.ask(pack.words(&["ZRANGE", &keys.dead, "0", "-1"]))?);
+        all = found.iter().filter_map(int).collect::<Vec<_>>();
+        &all
     };
     let mut count = 0;
     for chunk in ids.chunks(CHUNK) {

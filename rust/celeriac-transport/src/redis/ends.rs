@@ -1,11 +1,13 @@
 //! Cycles to calls of the script that carries them out, and what its answers mean.
 
+use std::collections::HashSet;
+
 use celeriac_protocol::{DeliveryTag, End, Settlement};
 
 use super::clock::wall_ms;
 use super::fault::Fault;
 use super::held::{Crashes, Held, One};
-use super::keys::Keys;
+use super::keys::{Keys, Site};
 use super::line::{Line, array, bytes};
 use super::pack::{Args, Pack};
 use super::patch::{claim_parts, tag as own_tag, with_redelivered};
@@ -13,7 +15,6 @@ use super::publish;
 use super::results;
 use super::route::Routes;
 use super::script::ENDS;
-use super::settings::Settings;
 use crate::contract::Cycle;
 
 /// Most ends, and most bytes, of one call.
@@ -49,44 +50,73 @@ pub(crate) struct Done {
     pub(crate) problem: Option<String>,
 }
 
-/// Makes the calls for `cycle`. `sequence` is the number of the last call before.
+/// What is remembered from cycle to cycle.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// Number of the last call.
+    sequence: u64,
+    /// Queues whose names this worker has stored.
+    pub(crate) named: HashSet<String>,
+}
+
+/// Makes the calls for `cycle`.
 pub(crate) fn calls(
     line: &mut Line,
-    settings: &Settings,
-    keys: &Keys,
-    worker: &str,
+    site: Site<'_>,
     held: &Held,
     cycle: &Cycle,
     skip: &dyn Fn(DeliveryTag) -> bool,
-    sequence: &mut u64,
+    memory: &mut Memory,
 ) -> Result<Vec<Call>, Fault> {
+    let Site { settings, keys, worker } = site;
     let exchanges = cycle.ends.iter().flat_map(|end| &end.publish).chain(&cycle.publish);
     let routes = Routes::read(line, keys, exchanges.map(|publication| &*publication.exchange))?;
     let bodies = bodies(line, keys, worker, held, &cycle.ends)?;
     let now = wall_ms();
-    let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
-    let free = free(settings, keys, worker, held, &routes, cycle, now)?;
-    if !free.is_empty() {
-        builder.add(Part::Free, "", &free);
-    }
+    let mut ends = Vec::with_capacity(cycle.ends.len());
+    let mut queues = Vec::new();
     for (at, end) in cycle.ends.iter().enumerate() {
         if skip(end.tag) {
             continue;
         }
         let Some(one) = held.get(end.tag) else { continue };
         let mut commands = results::commands(&end.results, now);
-        commands.extend(publish::commands(settings, keys, &routes, &end.publish, now.unsigned_abs())?.commands);
+        if !end.publish.is_empty() {
+            let stored = publish::commands(settings, keys, &routes, &end.publish, now.unsigned_abs())?;
+            commands.extend(stored.commands);
+            queues.extend(stored.queues);
+        }
         settle(&mut commands, keys, one, end, bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body));
-        builder.add(Part::End(end.tag), &format!("{worker}:{}", end.tag.0), &commands);
+        ends.push((end.tag, commands));
+    }
+    let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
+    let own = publish::commands(settings, keys, &routes, &cycle.publish, now.unsigned_abs())?;
+    let mut free = free(site, held, cycle, now);
+    free.extend(own.commands);
+    queues.extend(own.queues);
+    queues.retain(|queue| memory.named.insert(queue.clone()));
+    if !queues.is_empty() {
+        let mut names = Args::new("SADD");
+        names.add(&keys.queues);
+        for queue in &queues {
+            names.add(queue);
+        }
+        free.push(names);
+    }
+    if !free.is_empty() {
+        builder.add(Part::Free, "", &free);
+    }
+    for (tag, commands) in ends {
+        builder.add(Part::End(tag), &format!("{worker}:{}", tag.0), &commands);
     }
     builder.close();
     let mut calls = Vec::with_capacity(builder.calls.len());
     for (tags, body, parts) in builder.calls {
-        *sequence += 1;
+        memory.sequence += 1;
         let mut places = Args::default();
         places.add(&keys.unacked).add(&keys.unacked_index).add(keys.done(worker));
         let mut args = Args::default();
-        args.int(*sequence).int(parts.len() as u64).append(&tags).append(&body);
+        args.int(memory.sequence).int(parts.len() as u64).append(&tags).append(&body);
         calls.push(Call { keys: places, args, parts });
     }
     Ok(calls)
@@ -128,15 +158,8 @@ impl Builder {
 }
 
 /// What belongs to no delivery. Bookkeeping of ends of earlier cycles goes along.
-fn free(
-    settings: &Settings,
-    keys: &Keys,
-    worker: &str,
-    held: &Held,
-    routes: &Routes,
-    cycle: &Cycle,
-    now: i64,
-) -> Result<Vec<Args>, Fault> {
+fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64) -> Vec<Args> {
+    let Site { keys, worker, .. } = site;
     let mut commands = Vec::new();
     let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
     let begun: Vec<u64> = cycle.started.iter().filter(fresh).map(|tag| tag.0).collect();
@@ -155,8 +178,7 @@ fn free(
         }
     }
     commands.extend(results::commands(&cycle.results, now));
-    commands.extend(publish::commands(settings, keys, routes, &cycle.publish, now.unsigned_abs())?.commands);
-    Ok(commands)
+    commands
 }
 
 /// The messages of ends that put them back, by the number of the end: with their flags, and the tag that they carry.

@@ -22,6 +22,10 @@ impl Fault {
             ErrorKind::Io | ErrorKind::Parse if error.is_timeout() => {
                 Self::Broken(format!("Redis at {place} did not answer in time"))
             }
+            ErrorKind::Io if error.to_string().contains("certificate") => Self::Ours(TransportError::Config(format!(
+                "TLS with Redis at {place} failed: {error}; name the authority that signed the server's certificate with \
+                 'ssl_ca_certs=...' in the URL"
+            ))),
             ErrorKind::Io => Self::Broken(format!("no connection to Redis at {place}: {error}")),
             ErrorKind::Parse => Self::Ours(TransportError::Config(format!(
                 "what answers at {place} does not speak Redis' protocol ({error}): check host and port, and whether it \

@@ -2,6 +2,14 @@
 
 use super::settings::Settings;
 
+/// Who acts where: a worker, and what it goes by.
+#[derive(Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) keys: &'a Keys,
+    pub(crate) worker: &'a str,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {

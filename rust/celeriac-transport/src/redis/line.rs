@@ -246,8 +246,15 @@ fn secured(settings: &Settings, info: ConnectionInfo, place: &str) -> Result<Cli
         _ => None,
     };
     let root_cert = settings.tls.ca.as_deref().map(read).transpose()?;
-    Client::build_with_tls(info, TlsCertificates { client_tls, root_cert })
-        .map_err(|error| Fault::of(&error, place, None))
+    let fault = |error: redis::RedisError| Fault::of(&error, place, None);
+    let client = Client::build_with_tls(info, TlsCertificates { client_tls, root_cert }).map_err(fault)?;
+    if !settings.tls.any_host {
+        return Ok(client);
+    }
+    let info = client.get_connection_info().clone();
+    let mut address = info.addr().clone();
+    address.set_danger_accept_invalid_hostnames(true);
+    Client::open(info.set_addr(address)).map_err(fault)
 }
 
 /// Asks the sentinels where the master is.

@@ -4,7 +4,7 @@
 //! `settings` reads a URL · `line` is the seam to the client library, with `pack` and `fault`; `pool` keeps a producer's
 //! connections · `keys` names keys, `route` finds lists, `patch` changes bytes of a message, `script` and `lua/` run in
 //! the server · `publish`, `claim`, `ends`, `back`, `foreign`, `dead`, `depths` are the duties · `waiter` and `watcher` wait ·
-//! `producer`, `consumer` (with `actor` and `held`) and `results` are the contract's sides.
+//! `producer`, `consumer` (with `actor/` and `held`) and `results` are the contract's sides.
 
 mod actor;
 mod back;

@@ -69,12 +69,12 @@ impl RedisProducer {
             let (now, later) = rest.split_at(chunk.max(1));
             rest = later;
             let mut pack = Pack::default();
-            let named = std::mem::take(&mut first) && !fresh.is_empty();
-            let transaction = now.len() > 1 || named;
+            let naming = std::mem::take(&mut first) && !fresh.is_empty();
+            let transaction = now.len() > 1 || naming;
             if transaction {
                 pack.words(&["MULTI"]);
             }
-            if named {
+            if naming {
                 pack.push(&names);
             }
             for command in now {
@@ -93,7 +93,7 @@ impl RedisProducer {
             } else {
                 replies
             };
-            for (reply, command) in replies.into_iter().skip(usize::from(named)).zip(now) {
+            for (reply, command) in replies.into_iter().skip(usize::from(naming)).zip(now) {
                 let number = int(&line.check(reply)?).unwrap_or(0);
                 if stored.broadcasts > 0 && command.is("PUBLISH") {
                     count += usize::try_from(number).unwrap_or(0);

@@ -11,8 +11,9 @@ use super::patch::with_fresh_tag;
 use super::route::{Route, Routes};
 use super::settings::Settings;
 
-/// Longest command; a longer run of messages for one list is several.
+/// Longest command; a longer run of messages for one list is several. A script cannot pass on more than 8000 words.
 const MOST_BYTES: usize = 16 << 20;
+const MOST: usize = 1000;
 
 /// What stores a batch.
 #[derive(Debug, Default)]
@@ -58,13 +59,14 @@ pub(crate) fn commands(
             }
             Route::Queues(queues) => {
                 for (copy, queue) in queues.iter().enumerate() {
-                    let list = keys.list(queue, keys.step(publication.priority));
-                    let at = *lists.entry(list.clone()).or_insert(usize::MAX);
-                    let full = stored.commands.get(at).is_none_or(|push| push.len() > MOST_BYTES);
+                    let key = keys.list(queue, keys.step(publication.priority));
+                    let at = *lists.entry(key.clone()).or_insert(usize::MAX);
+                    let full =
+                        stored.commands.get(at).is_none_or(|push| push.len() > MOST_BYTES || push.count() > MOST);
                     if full {
-                        lists.insert(list.clone(), stored.commands.len());
+                        lists.insert(key.clone(), stored.commands.len());
                         let mut push = Args::new("LPUSH");
-                        push.add(&list);
+                        push.add(&key);
                         stored.commands.push(push);
                     }
                     let at = if full { stored.commands.len() - 1 } else { at };

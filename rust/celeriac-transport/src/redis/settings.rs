@@ -33,6 +33,8 @@ pub(crate) struct Node {
 pub(crate) struct Tls {
     /// Do not check the server's certificate.
     pub(crate) unchecked: bool,
+    /// Check the certificate, but not that it is for the host in the URL.
+    pub(crate) any_host: bool,
     pub(crate) ca: Option<PathBuf>,
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -60,7 +62,6 @@ pub(crate) struct Settings {
     pub(crate) steps: Vec<u8>,
     pub(crate) unacked: String,
     pub(crate) unacked_index: String,
-    pub(crate) unacked_mutex: String,
     /// In front of the exchange of a broadcast; the database's number is filled in.
     pub(crate) fanout_prefix: String,
     /// Whether the routing key is part of a broadcast's channel.
@@ -75,7 +76,6 @@ pub(crate) struct Settings {
     pub(crate) keepalive: bool,
     pub(crate) client_name: Option<String>,
     pub(crate) health_check: Duration,
-    pub(crate) retry_on_timeout: bool,
     pub(crate) max_connections: usize,
     pub(crate) master_name: String,
     pub(crate) sentinel_user: Option<String>,
@@ -84,7 +84,7 @@ pub(crate) struct Settings {
     pub(crate) shown: String,
 }
 
-const NAMES: [&str; 25] = [
+const NAMES: [&str; 24] = [
     "client_name",
     "deadletter_queue",
     "fanout_patterns",
@@ -97,7 +97,6 @@ const NAMES: [&str; 25] = [
     "max_message_bytes",
     "priority_steps",
     "queue_order_strategy",
-    "retry_on_timeout",
     "sep",
     "socket_connect_timeout",
     "socket_keepalive",
@@ -105,10 +104,10 @@ const NAMES: [&str; 25] = [
     "ssl_ca_certs",
     "ssl_cert_reqs",
     "ssl_certfile",
+    "ssl_check_hostname",
     "ssl_keyfile",
     "unacked_index_key",
     "unacked_key",
-    "unacked_mutex_key",
     "visibility_timeout",
 ];
 
@@ -164,7 +163,6 @@ impl Settings {
             steps: vec![0, 3, 6, 9],
             unacked: "unacked".into(),
             unacked_index: "unacked_index".into(),
-            unacked_mutex: "unacked_mutex".into(),
             fanout_prefix: "/{db}.".into(),
             fanout_patterns: true,
             deadletter_queue: None,
@@ -177,7 +175,6 @@ impl Settings {
             keepalive: false,
             client_name: None,
             health_check: Duration::from_secs(25),
-            retry_on_timeout: false,
             max_connections: 10,
             master_name: String::new(),
             sentinel_user: None,
@@ -195,12 +192,12 @@ impl Settings {
             "fanout_prefix" => match truth(name, value) {
                 Ok(true) => {}
                 Ok(false) => self.fanout_prefix = String::new(),
-                Err(_) => self.fanout_prefix = value.to_owned(),
+                Err(_) => value.clone_into(&mut self.fanout_prefix),
             },
-            "global_keyprefix" => self.prefix = value.to_owned(),
+            "global_keyprefix" => value.clone_into(&mut self.prefix),
             "health_check_interval" => self.health_check = seconds(name, value, 0.0, 86400.0)?,
             "lease" => self.lease = seconds(name, value, 0.1, 30.0 * 86400.0)?,
-            "master_name" => self.master_name = value.to_owned(),
+            "master_name" => value.clone_into(&mut self.master_name),
             "max_connections" => self.max_connections = whole(name, value, 1, 65535)?,
             "max_message_bytes" => self.max_bytes = whole(name, value, 1, 512 << 20)?,
             "priority_steps" => self.steps = steps(value)?,
@@ -212,7 +209,6 @@ impl Settings {
                     _ => return Err(format!("{name} is 'round_robin', 'sorted' or 'priority', not '{value}'")),
                 }
             }
-            "retry_on_timeout" => self.retry_on_timeout = truth(name, value)?,
             "sep" => self.separator = value.as_bytes().to_vec(),
             "socket_connect_timeout" => self.connect_timeout = Some(seconds(name, value, 0.001, 86400.0)?),
             "socket_keepalive" => self.keepalive = truth(name, value)?,
@@ -220,10 +216,10 @@ impl Settings {
             "ssl_ca_certs" => self.tls.ca = some().map(PathBuf::from),
             "ssl_cert_reqs" => self.tls.unchecked = unchecked(value)?,
             "ssl_certfile" => self.tls.certificate = some().map(PathBuf::from),
+            "ssl_check_hostname" => self.tls.any_host = !truth(name, value)?,
             "ssl_keyfile" => self.tls.key = some().map(PathBuf::from),
-            "unacked_index_key" => self.unacked_index = value.to_owned(),
-            "unacked_key" => self.unacked = value.to_owned(),
-            "unacked_mutex_key" => self.unacked_mutex = value.to_owned(),
+            "unacked_index_key" => value.clone_into(&mut self.unacked_index),
+            "unacked_key" => value.clone_into(&mut self.unacked),
             "visibility_timeout" => self.visibility = seconds(name, value, 0.1, 3650.0 * 86400.0)?,
             "sentinel_kwargs.username" => self.sentinel_user = some(),
             "sentinel_kwargs.password" => self.sentinel_password = some(),
@@ -288,10 +284,11 @@ fn steps(value: &str) -> Result<Vec<u8>, String> {
 }
 
 fn unchecked(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "none" | "cert_none" => Ok(true),
+    let text = value.to_ascii_lowercase();
+    match text.trim_start_matches("verifymode.").trim_start_matches("cert_") {
+        "none" | "0" => Ok(true),
         // For a client, Python's CERT_OPTIONAL is the same as CERT_REQUIRED.
-        "required" | "cert_required" | "optional" | "cert_optional" => Ok(false),
+        "required" | "2" | "optional" | "1" => Ok(false),
         _ => Err(format!("ssl_cert_reqs is 'required', 'optional' or 'none', not '{value}'")),
     }
 }
@@ -309,7 +306,7 @@ fn node(body: &str) -> Result<Node, String> {
     let Some((scheme, rest)) = body.split_once("://") else {
         return Err("it has no '://': write 'redis://host:6379/0'".into());
     };
-    if matches!(scheme, "redis+socket" | "socket" | "redis+unix" | "unix") {
+    if matches!(scheme, "redis+socket" | "socket" | "unix") {
         let (credentials, path) = match rest.split_once('@') {
             Some((credentials, path)) => (Some(credentials), path),
             None => (None, rest),

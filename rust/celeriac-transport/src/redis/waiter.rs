@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The actor's end.
 pub(crate) struct Waiter {
     pub(crate) number: usize,
+    pub(crate) list: Vec<u8>,
     orders: Sender<Request>,
     client: Arc<AtomicI64>,
     /// An answer is outstanding, of a claim of these tags.
@@ -56,13 +57,13 @@ impl Waiter {
             settings: Arc::clone(settings),
             batches: keys.batches(worker),
             inflight: keys.inflight(worker, number),
-            list,
+            list: list.clone(),
             number,
             timeout,
             client: Arc::clone(&client),
         };
         std::thread::Builder::new().name("celeriac-wait".to_owned()).spawn(move || thread.run(&inbox, &mail))?;
-        Ok(Self { number, orders, client, armed: None, called: false, rest_until: None })
+        Ok(Self { number, list, orders, client, armed: None, called: false, rest_until: None })
     }
 
     /// Lets it wait, and claim when something has come.

@@ -1,7 +1,8 @@
 -- Takes messages, and records each before anybody sees it.
 --
 -- KEYS: unacked, unacked_index, the worker's batches, the workers' leases
--- ARGV: worker, number of the first message, most messages, most bytes, most of one list at once, lease in seconds,
+-- ARGV: worker, number of the first message, most messages, most bytes, most of one list at once, lease in seconds or
+--       '' where it was renewed lately,
 --       a list without which nothing is taken, or '',
 --       number of queues with parked messages, for each: parked set, list of step 0, separator;
 --       number of groups, for each: number of lists, for each: list to pop from, list that its messages belong to,
@@ -25,7 +26,9 @@ local texts, scores, counts, answer = {}, {}, {}, { 0, '' }
 local mark = worker .. ':'
 
 -- For whoever was silent for longer than its lease and is back.
-redis.call('ZADD', workers, 'NX', string.format('%.6f', now + lease), worker)
+if lease then
+  redis.call('ZADD', workers, 'NX', string.format('%.6f', now + lease), worker)
+end
 
 local at = 9
 local parked = {}

@@ -112,5 +112,6 @@ if #gone > 0 then
   redis.call('HDEL', unacked, unpack(gone))
 end
 local answer = ARGV[1] .. '\n' .. carried .. '\n' .. table.concat(lost, ',') .. '\n' .. string.gsub(problem, '\n', ' ')
-redis.call('SET', done, answer, 'EX', 86400)
+-- Refused where there is no memory, but then what was done is done.
+redis.pcall('SET', done, answer, 'EX', 86400)
 return answer

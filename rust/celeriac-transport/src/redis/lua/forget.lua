@@ -18,8 +18,8 @@ for _ = 1, tonumber(ARGV[3]) do
   end
   at = at + 2
 end
-if at <= #ARGV then
-  redis.call('HDEL', KEYS[2], unpack(ARGV, at))
+for from = at, #ARGV, 1000 do
+  redis.call('HDEL', KEYS[2], unpack(ARGV, from, math.min(from + 999, #ARGV)))
 end
 if redis.call('HLEN', KEYS[2]) == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
