@@ -69,6 +69,15 @@ class Celeriac(Peer):
         return found
 
 
+class CeleriacPrefork(Celeriac):
+    """Two processes."""
+
+    name = "celeriac-prefork"
+    setup = "`worker -P prefork -c 2`, one file for broker and results"
+    jobs = Celeriac.jobs - {"send", "future", "import"}
+    pool = ("-P", "prefork", "-c", "2")
+
+
 class CeleriacSolo(Celeriac):
     """One thread, the main one."""
 
@@ -118,4 +127,6 @@ class HueyFast(Huey):
     polling = ("-d", "0.001", "-m", "0.001", "-b", "1.0")
 
 
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (Celeriac(), CeleriacSolo(), Sqlite3(), Huey(), HueyFast())}
+PEERS: dict[str, Peer] = {
+    peer.name: peer for peer in (Celeriac(), CeleriacPrefork(), CeleriacSolo(), Sqlite3(), Huey(), HueyFast())
+}

@@ -25,7 +25,7 @@ impl Engine {
             return;
         }
         while !self.ready.is_empty() {
-            let Some(child) = self.freest_child() else { return };
+            let Some(child) = self.freest_child(now) else { return };
             let batch = self.fill(child, now);
             if batch.is_empty() {
                 return;
@@ -41,12 +41,13 @@ impl Engine {
     }
 
     /// Idle ones first, then the one with the least work; none that has a batch's worth in hand.
-    fn freest_child(&self) -> Option<ChildId> {
+    fn freest_child(&self, now: Now) -> Option<ChildId> {
         let takes_more = self
             .children
             .iter()
             .enumerate()
-            .filter(|(_, child)| child.up && child.work_us < BATCH_US && child.jobs.len() <= BATCH_MAX);
+            .filter(|(_, child)| child.up && child.avoided_until_us <= now.mono_us)
+            .filter(|(_, child)| child.work_us < BATCH_US && child.jobs.len() <= BATCH_MAX);
         takes_more.min_by_key(|(_, child)| (child.jobs.len().min(1), child.work_us)).map(|(id, _)| id)
     }
 

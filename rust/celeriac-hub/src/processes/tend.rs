@@ -62,13 +62,13 @@ impl Loop {
         if self.pool.is_none() {
             return;
         }
+        if std::mem::take(&mut self.zygote_spoke) {
+            self.hear_zygotes(now);
+        }
         for child in 0..self.links.len() {
             self.reports(child, now);
             self.greet(child, now);
             self.check_memory(child, now);
-        }
-        if std::mem::take(&mut self.zygote_spoke) {
-            self.hear_zygotes(now);
         }
         self.bury(now);
         self.see_off(now);
