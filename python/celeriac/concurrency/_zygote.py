@@ -49,13 +49,13 @@ RunChild = Callable[[Kit], int]
 
 
 def die_with(lifeline: int) -> None:
-    """The kernel kills this process as soon as nobody holds the other end of the pipe `lifeline` any more.
+    """The kernel kills this process and its group as soon as nobody holds the other end of the pipe `lifeline` any more.
 
     PR_SET_PDEATHSIG would look at the parent, which for a child is the zygote; what must not be survived is the worker,
     and a zygote may be killed without harm to those who run. Each process needs a pipe of its own: whom to kill belongs
     to the open file, which a fork shares.
     """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     poll = select.poll()
