@@ -99,6 +99,8 @@ def fork(run_child: RunChild, others: Sequence[Zygote]) -> Zygote:
         for one in (zygote, *others):
             one.close()
         _serve(theirs, lifeline, run_child)
+    except BrokenPipeError:
+        pass  # the hub has ended, or has let go of a zygote that did not answer
     except BaseException:
         traceback.print_exc()
     finally:
