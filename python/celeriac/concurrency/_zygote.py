@@ -49,7 +49,7 @@ RunChild = Callable[[Kit], int]
 
 
 def die_with(lifeline: int) -> None:
-    """The kernel kills this process and its group as soon as nobody holds the other end of the pipe `lifeline` any more.
+    """The kernel kills this process and its group as soon as nobody holds the other end of `lifeline`, a pipe.
 
     PR_SET_PDEATHSIG would look at the parent, which for a child is the zygote; what must not be survived is the worker,
     and a zygote may be killed without harm to those who run. Each process needs a pipe of its own: whom to kill belongs

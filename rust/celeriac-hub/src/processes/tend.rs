@@ -191,6 +191,9 @@ impl Loop {
             Some(Killed::Deaf) | None if expected && running.is_none() && exit.is_success() => {
                 (None, Loss::Died(how.clone()))
             }
+            None if matches!(exit, Exit::Refused(_)) => {
+                (Some(format!("cannot start a child process: {how}")), Loss::Died(how.clone()))
+            }
             Some(Killed::Deaf) | None => (
                 Some(format!("child process {pid} exited prematurely: {how}{}", self.engine_name(running))),
                 Loss::Died(how.clone()),
