@@ -10,9 +10,11 @@ PY := $(VENV)/bin/python
 PYTEST := $(PY) -m pytest
 DEMO_DIR ?=
 BENCH_ARGS ?=
+PEERS := $(patsubst .ci/peers/%.txt,.venvs/peer-%/.ready,$(wildcard .ci/peers/*.txt))
 
 .PHONY: help setup servers build fmt lint typecheck stubtest test test-all test-rust test-unit test-contract test-compat \
-	test-integration test-stress bench bench-rust bench-boundary bench-system bench-report demo docs wheel venvs clean
+	test-integration test-stress bench bench-rust bench-boundary bench-system bench-embedded bench-report demo docs \
+	wheel venvs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
@@ -50,9 +52,10 @@ venvs: .venvs/celery/.ready ## Create the virtual environments of real Celery (d
 	.venvs/celery/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/celery.txt
 	touch $@
 
-.venvs/huey/.ready: .ci/venv
-	bash .ci/venv .venvs/huey $(PYTHON)
-	.venvs/huey/bin/python -m pip install --quiet --disable-pip-version-check 'huey>=2.5'
+# The bench's peers, each in an environment of its own: lower bounds, so the newest is measured.
+.venvs/peer-%/.ready: .ci/venv .ci/peers/%.txt
+	bash .ci/venv .venvs/peer-$* $(PYTHON)
+	.venvs/peer-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r .ci/peers/$*.txt
 	touch $@
 
 # --- checks ------------------------------------------------------------------------------------------------------
@@ -106,16 +109,19 @@ test-stress: ## SIGKILL, SIGSTOP, full disks, races (bounded)
 
 # --- benches -----------------------------------------------------------------------------------------------------
 
-bench: build bench-rust bench-boundary bench-system bench-report ## All benches; writes benches/results and docs/performance.md
+bench: build bench-rust bench-boundary bench-system bench-embedded bench-report ## All; writes docs/performance.md
 
 bench-rust: $(VENV)/.ready ## Benches of the crates, without Python
 	$(PY) -m benches.crates
 
-bench-boundary: ## Cost of each core call as Python sees it
+bench-boundary: servers ## Cost of each core call as Python sees it
 	$(PY) -m benches.boundary
 
-bench-system: .venvs/huey/.ready ## Whole runs, beside peers
-	$(PY) -m benches.system $(BENCH_ARGS)
+bench-system: servers $(PEERS) ## Whole runs on one redis-server, beside peers (BENCH_ARGS="--quick --peers celery,huey")
+	$(PY) -m benches.system --broker redis $(BENCH_ARGS)
+
+bench-embedded: .venvs/peer-huey/.ready ## The same on SQLite files
+	$(PY) -m benches.system --broker sqlite $(BENCH_ARGS)
 
 bench-report: ## Rewrite docs/performance.md from benches/results
 	$(PY) -m benches.report

@@ -1,11 +1,11 @@
-"""Writes docs/performance.md from the newest raw results. No figure in it has any other source."""
+"""Writes docs/performance.md and its picture from the newest raw results. No figure there has any other source."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from benches import record
-from benches.system import table
+from benches.system import plot, table
 
 _HEAD = """# Performance
 
@@ -16,6 +16,7 @@ byte of a shared file, so what ran, and whether it ran once, is counted by somet
 Peers run the same jobs, taking turns, each set up as written below the table. A cell is the median of the rounds, with
 the lowest and the highest in brackets.
 """
+_PICTURE = "performance-redis.svg"
 
 
 def _source(found: dict[str, Any]) -> str:
@@ -50,8 +51,11 @@ def _crates(measured: dict[str, Any]) -> str:
 def page() -> str:
     """The whole page; parts that were never measured are left out."""
     parts = [_HEAD]
-    if found := record.latest("system"):
-        parts += ["## Whole runs\n", table.whole(found["measured"]), "", _source(found), ""]
+    if found := record.latest("system-redis"):
+        picture = [f"![rates, latencies and CPU of each peer]({_PICTURE})", ""] if plot.svg(found["measured"]) else []
+        parts += ["## On Redis\n", *picture, table.whole(found["measured"]), "", _source(found), ""]
+    if found := record.latest("system-sqlite"):
+        parts += ["## Embedded: on a file\n", table.whole(found["measured"]), "", _source(found), ""]
     if found := record.latest("boundary"):
         parts += ["## The border, as Python sees it\n", _calls(found["measured"]), "", _source(found), ""]
     if found := record.latest("crates"):
@@ -60,9 +64,12 @@ def page() -> str:
 
 
 def main() -> None:
-    """Rewrites the page."""
+    """Rewrites the page and its picture."""
     path = record.ROOT / "docs/performance.md"
     path.write_text(page())
+    found = record.latest("system-redis")
+    if found and (picture := plot.svg(found["measured"])):
+        path.with_name(_PICTURE).write_text(picture)
     print(f"wrote {path.relative_to(record.ROOT)}")
 
 

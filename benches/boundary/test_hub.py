@@ -7,49 +7,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from benches.boundary.messages import QUEUE, publication
+from benches.boundary.drains import config, drain
+from benches.boundary.messages import publication
 from benches.boundary.pure import PureBroker
 from celeriac import _core
 
 _BATCH = 1000
 _number = itertools.count()
-_RESULT = b'{"status": "SUCCESS", "result": 4, "traceback": null, "children": []}'
-
-
-def _config(url: str) -> dict[str, object]:
-    return {
-        "url": url, "options": {}, "timeout_ms": 10_000, "node": "bench@host",
-        "queues": [(QUEUE, QUEUE, "direct", QUEUE)], "children": 1, "prefetch": None, "result_url": url,
-        "tasks": {"proj.tasks.add": {}}, "accept": ["application/json"], "timezone_offset_ms": 0,
-        "max_message_bytes": 1 << 24, "notify": [],
-    }  # fmt: skip
 
 
 @pytest.fixture(params=["memory", "file"])
 def running(request: pytest.FixtureRequest, url: str) -> Iterator[tuple[_core.Broker, _core.Port]]:
     where = url if request.param == "file" else f"memory://bench-{next(_number)}"
     broker = _core.Broker(where, {}, 10_000)
-    hub = _core.Hub(_config(where))
+    hub = _core.Hub(config(where))
     hub.start()
     yield broker, hub.port(0)
     hub.stop(True)
     hub.join(10_000)
     broker.close()
-
-
-def _drain(port: _core.Port, count: int) -> int:
-    """Runs `count` jobs as a pool child does, without a task."""
-    done = 0
-    while done < count:
-        jobs = port.next_batch(5_000)
-        assert jobs, "the hub has nothing more"
-        for job in jobs:
-            job.message.json_payload()
-            assert job.start()
-            job.finish(_core.OUTCOME_SUCCESS, [(job.message.id, _RESULT, None, True)], [])
-        done += len(jobs)
-    port.flush()
-    return done
 
 
 def test_hub_drain_thousand(benchmark, running: tuple[_core.Broker, _core.Port]) -> None:
@@ -60,7 +36,7 @@ def test_hub_drain_thousand(benchmark, running: tuple[_core.Broker, _core.Port])
     def fill() -> None:
         broker.publish_many([publication() for _ in range(_BATCH)])
 
-    done = benchmark.pedantic(lambda: _drain(port, _BATCH), setup=fill, rounds=40, warmup_rounds=2)
+    done = benchmark.pedantic(lambda: drain(port, _BATCH), setup=fill, rounds=40, warmup_rounds=2)
     assert done == _BATCH
 
 
@@ -70,7 +46,7 @@ def test_hub_one_at_a_time(benchmark, running: tuple[_core.Broker, _core.Port]) 
 
     def one() -> None:
         broker.publish(*publication())
-        _drain(port, 1)
+        drain(port, 1)
 
     benchmark.pedantic(one, rounds=500, warmup_rounds=20)
 
@@ -80,7 +56,7 @@ def test_pure_drain_thousand(benchmark, pure: PureBroker, batch: int) -> None:
     """Claim, decode, end in pure Python, one by one and 64 at a time."""
     benchmark.extra_info["items"] = _BATCH
 
-    def drain() -> int:
+    def drained() -> int:
         done = 0
         while done < _BATCH:
             claimed = pure.claim(batch)
@@ -91,4 +67,4 @@ def test_pure_drain_thousand(benchmark, pure: PureBroker, batch: int) -> None:
     def fill() -> None:
         pure.publish_many([(2, 2)] * _BATCH)
 
-    assert benchmark.pedantic(drain, setup=fill, rounds=10, warmup_rounds=1) == _BATCH
+    assert benchmark.pedantic(drained, setup=fill, rounds=10, warmup_rounds=1) == _BATCH

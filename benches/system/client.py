@@ -1,10 +1,13 @@
 """The client of every peer: `python -m benches.system.client MODULE JOB ...`; one line of JSON out. No dependencies.
 
 MODULE has the peer's tasks and a `Client` under the name `client`; it is imported as the worker does it, since
-tasks are named after their module. The environment names the store and the counter (BENCH_STORE, BENCH_COUNTER: paths).
+tasks are named after their module. The environment names the store (BENCH_STORE: a path, or a URL), the counter
+(BENCH_COUNTER: a path), and whether results are stored (BENCH_RESULTS).
 
-- `send N`: N no-ops one by one; `bulk N`: many a call; `future N`: due in a day; `load N RATE`: at RATE a second
-- `latency N`: N times send, wait for the result, pause
+- `send SECONDS MOST`: no-ops one by one; `bulk SECONDS MOST`: many a call; both until the time is up
+- `fill N`: N no-ops the fastest way; `pad N`: as many again behind them that are never to run; `future N`: due in a day
+- `load N RATE`: at RATE a second
+- `latency N SECONDS`: send, wait for the result, pause; N times or until the time is up
 - `check`: what waits in the queue, and which of the results named on stdin are there
 """
 
@@ -16,14 +19,15 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-_WARM = 10
+WARM = 10
 """Sends before the clock starts: they open the store and make its tables."""
+_BATCH = 1000
+"""Tasks a bulk call."""
 _PAUSE_S = 0.002
 """Between two questions of `latency`, so that the worker has gone to sleep."""
-_LATENCY_LIMIT_S = 12.0
 _SAMPLES = 200
 """Results that `check` is asked for."""
 
@@ -39,13 +43,28 @@ class Client:
         """Waits for a result and returns it."""
         raise NotImplementedError
 
-    def send_many(self, numbers: range) -> list[str]:
+    def send_many(self, numbers: Sequence[int]) -> list[str]:
         """Submits one batch; returns the keys."""
         return [self.send(number) for number in numbers]
+
+    def send_for(self, seconds: float, numbers: range) -> list[str]:
+        """Submits one by one until `seconds` have passed or `numbers` are used up; returns the keys."""
+        keys: list[str] = []
+        until = time.perf_counter() + seconds
+        for number in numbers:
+            keys.append(self.send(number))
+            if not number % 16 and time.perf_counter() > until:
+                break
+        return keys
 
     def send_later(self, numbers: range) -> None:
         """Submits tasks that are due in a day."""
         raise NotImplementedError
+
+    def pad(self, count: int, number: int) -> None:
+        """Puts `count` tasks behind those that wait, each as `number`: copies of a message will do, for none is run."""
+        for at in range(0, count, _BATCH):
+            self.send_many([number] * min(_BATCH, count - at))
 
     def waiting(self) -> int:
         """Messages in the store that no worker has ended."""
@@ -56,7 +75,7 @@ class Client:
         raise NotImplementedError
 
 
-def _timed(work: Callable[[], list[str]], count: int) -> dict[str, Any]:
+def _timed(work: Callable[[], list[str]]) -> dict[str, Any]:
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
     keys = work()
@@ -64,23 +83,26 @@ def _timed(work: Callable[[], list[str]], count: int) -> dict[str, Any]:
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     step = max(1, len(keys) // _SAMPLES)
-    sample = {keys[n]: n + _WARM for n in range(0, len(keys), step)}
-    return {"tasks": count, "seconds": seconds, "cpu_seconds": cpu, "sample": sample}
+    sample = {keys[at]: at + WARM for at in range(0, len(keys), step)}
+    return {"tasks": len(keys), "seconds": seconds, "cpu_seconds": cpu, "sample": sample}
 
 
-def _batches(client: Client, numbers: range, batch: int) -> list[str]:
+def _batches(client: Client, numbers: range, seconds: float = float("inf")) -> list[str]:
     keys: list[str] = []
-    for at in range(0, len(numbers), batch):
-        keys += client.send_many(numbers[at : at + batch])
+    until = time.perf_counter() + seconds
+    for at in range(0, len(numbers), _BATCH):
+        keys += client.send_many(numbers[at : at + _BATCH])
+        if time.perf_counter() > until:
+            break
     return keys
 
 
-def _latency(client: Client, count: int) -> dict[str, Any]:
-    for number in range(_WARM):
+def _latency(client: Client, count: int, seconds: float) -> dict[str, Any]:
+    for number in range(WARM):
         client.wait(client.send(number))
     taken: list[float] = []
-    until = time.perf_counter() + _LATENCY_LIMIT_S
-    for number in range(_WARM, count):
+    until = time.perf_counter() + seconds
+    for number in range(WARM, count):
         began = time.perf_counter()
         if began > until:
             break
@@ -100,31 +122,39 @@ def _load(client: Client, numbers: range, rate: float) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - began}
 
 
-_BATCH = 1000
-"""Tasks a bulk call."""
+def _warm(client: Client) -> None:
+    for number in range(WARM):
+        client.send(number)
 
 
 def main() -> None:
     client: Client = importlib.import_module(sys.argv[1]).client
-    job = sys.argv[2]
-    count = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-    answer: dict[str, Any]
+    job, words = sys.argv[2], sys.argv[3:]
+    answer: dict[str, Any] = {}
     if job == "send":
-        for number in range(_WARM):
-            client.send(number)
-        answer = _timed(lambda: [client.send(number) for number in range(_WARM, count)], count - _WARM)
+        _warm(client)
+        seconds, most = float(words[0]), int(words[1])
+        answer = _timed(lambda: client.send_for(seconds, range(WARM, most)))
     elif job == "bulk":
-        client.send_many(range(_WARM))
-        answer = _timed(lambda: _batches(client, range(_WARM, count), _BATCH), count - _WARM)
+        client.send_many(range(WARM))
+        seconds, most = float(words[0]), int(words[1])
+        answer = _timed(lambda: _batches(client, range(WARM, most), seconds))
+    elif job == "fill":
+        _warm(client)
+        answer = _timed(lambda: _batches(client, range(WARM, int(words[0]))))
+    elif job == "pad":
+        client.pad(int(words[0]), int(words[1]))
     elif job == "future":
+        count = int(words[0])
         began = time.perf_counter()
         for at in range(0, count, _BATCH):
             client.send_later(range(at, min(at + _BATCH, count)))
         answer = {"tasks": count, "seconds": time.perf_counter() - began}
     elif job == "latency":
-        answer = _latency(client, count)
+        answer = _latency(client, int(words[0]), float(words[1]))
     elif job == "load":
-        answer = _load(client, range(count, 2 * count), float(sys.argv[4]))
+        count = int(words[0])
+        answer = _load(client, range(count, 2 * count), float(words[1]))
     elif job == "check":
         wanted: dict[str, int] = json.loads(sys.stdin.read() or "{}")
         found = sum(client.has_result(key, number) for key, number in wanted.items())
@@ -136,6 +166,7 @@ def main() -> None:
 
 STORE = os.environ.get("BENCH_STORE", "")
 COUNTER = os.environ.get("BENCH_COUNTER", "")
+RESULTS = bool(os.environ.get("BENCH_RESULTS"))
 
 if __name__ == "__main__":
     main()

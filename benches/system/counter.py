@@ -22,7 +22,7 @@ class Counter:
 
     def hit(self, number: int) -> int:
         """Task `number` ran. Races only with another run of the same task, which is what `twice` is to find."""
-        self._map[number] += 1
+        self._map[number] = min(255, self._map[number] + 1)
         return number
 
     def clear(self) -> None:

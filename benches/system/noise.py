@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -29,17 +30,26 @@ def _ours_s() -> float:
 
 
 class Noise:
-    """Around a measurement whose processes all end within it; `cores` is then what others used, on average."""
+    """Around a measurement whose processes all end within it; `cores` is then what others used, on average.
+
+    `store_s` is the CPU time so far of a server that lives on, and is ours.
+    """
 
     cores = 0.0
 
+    def __init__(self, store_s: Callable[[], float]) -> None:
+        self._store_s = store_s
+
+    def _used_s(self) -> float:
+        return _ours_s() + self._store_s()
+
     def __enter__(self) -> Noise:
-        self._began, self._busy, self._ours = time.perf_counter(), _busy_s(), _ours_s()
+        self._began, self._busy, self._ours = time.perf_counter(), _busy_s(), self._used_s()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         seconds = time.perf_counter() - self._began
-        others = (_busy_s() - self._busy) - (_ours_s() - self._ours)
+        others = (_busy_s() - self._busy) - (self._used_s() - self._ours)
         self.cores = round(max(0.0, others) / seconds, 3)

@@ -1,4 +1,4 @@
-"""Where a run takes place: a temporary folder with a store and a counter, one worker, clients; seen from outside."""
+"""Where a run takes place: an empty store, a counter, one worker, clients; seen from outside."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from benches.system.client import WARM
 from benches.system.counter import Counter
-from benches.system.peers import ROOT, Peer
+from benches.system.peers.base import ROOT, Peer
+from benches.system.processes import Cpu, cpu_seconds, rollup_mib, tree
+from benches.system.stores import Store
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+
+@dataclass(frozen=True)
+class Scope:
+    """What a round is given: `seconds` for a rate, `scale` for counts that are fixed, and where tasks are kept."""
+
+    store: Store
+    seconds: float = 2.0
+    scale: float = 1.0
 
 
 class BenchFailed(Exception):
@@ -35,37 +44,19 @@ class Worker:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(stage.peer.worker(), cwd=ROOT, env=stage.env, stdout=log, stderr=log)
 
-    def _tree(self) -> list[int]:
-        with contextlib.suppress(psutil.Error):
-            parent = psutil.Process(self._process.pid)
-            return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
-        return []
-
-    def cpu_seconds(self) -> float:
-        """User and system time so far, children too; to 10 ms."""
-        total = 0
-        for pid in self._tree():
-            with contextlib.suppress(OSError):
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                total += sum(int(fields[at]) for at in (11, 12, 13, 14))
-        return total / _TICKS
-
-    def _rollup_mib(self, field: str) -> float:
-        kib = 0
-        for pid in self._tree():
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith(field):
-                        kib += int(line.split()[1])
-        return kib / 1024
+    def cpu(self) -> Cpu:
+        """CPU time so far, by where it went."""
+        parent, *children = tree(self._process.pid) or [0]
+        below = sum(cpu_seconds(pid) for pid in children)
+        return Cpu(cpu_seconds(parent), below, self._stage.scope.store.cpu_seconds())
 
     def pss_mib(self) -> float:
         """Proportional set size of the worker and its children, MiB. Moves with who else has its libraries open."""
-        return self._rollup_mib("Pss:")
+        return rollup_mib(tree(self._process.pid), "Pss:")
 
     def anonymous_mib(self) -> float:
         """Memory of its own, without files: what a leak would make grow. MiB."""
-        return self._rollup_mib("Anonymous:")
+        return rollup_mib(tree(self._process.pid), "Anonymous:")
 
     def check(self) -> None:
         """Raises BenchFailed if it has gone."""
@@ -92,17 +83,20 @@ class Worker:
 class Stage:
     """One peer, one empty store, one counter of `size` tasks."""
 
-    def __init__(self, peer: Peer, folder: Path, size: int) -> None:
+    def __init__(self, peer: Peer, scope: Scope, folder: Path, size: int, results: bool) -> None:
         self.peer = peer
+        self.scope = scope
         self.folder = folder
-        self.store = folder / "store.db"
         self.counter = Counter(folder / "counter", size)
+        scope.store.clear()
+        self._empty_mib = self.store_mib()
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("CELERY_", "CELERIAC_"))}
         self.env = {
             **clean,
             **peer.extra_env,
-            "BENCH_STORE": str(self.store),
+            "BENCH_STORE": scope.store.address(folder),
             "BENCH_COUNTER": str(folder / "counter"),
+            "BENCH_RESULTS": "1" if results else "",
             "PYTHONPATH": str(ROOT),
         }
         self.workers: list[Worker] = []
@@ -154,7 +148,9 @@ class Stage:
                 raise BenchFailed(f"{self.peer.name}: {done} of {count}, no more in {stall_s} s\n{worker.log()}")
             if len(seen) % 50 == 0:
                 worker.check()
-            time.sleep(0.01 if seen[-1][1] else 0.0005)
+            # Looking costs as much as the counter is long; it must not take the cores from what is watched.
+            looked = time.perf_counter() - now
+            time.sleep(max(0.01, 50 * looked) if done else max(0.0005, 10 * looked))
         return seen
 
     def verify(self, count: int, sample: dict[str, int]) -> dict[str, Any]:
@@ -165,19 +161,34 @@ class Stage:
             raise BenchFailed(f"{self.peer.name}: {once} of {count} ran once; {checked}")
         return {"ran_once": once, **checked}
 
-    def file_mib(self) -> float:
-        """Size of the store with what lies beside it."""
-        return sum(path.stat().st_size for path in self.folder.glob("store.db*") if path.is_file()) / 2**20
+    def store_mib(self) -> float:
+        """Size of the store."""
+        return self.scope.store.mib(self.folder)
+
+    def bytes_per_task(self, count: int) -> float:
+        """What the store has grown by since the stage began, for each of `count` tasks."""
+        return (self.store_mib() - self._empty_mib) * 2**20 / count
 
 
 @contextlib.contextmanager
-def stage(peer: Peer, size: int) -> Iterator[Stage]:
+def stage(peer: Peer, scope: Scope, size: int, *, results: bool = True) -> Iterator[Stage]:
     """A stage that is cleared whatever happens."""
     with tempfile.TemporaryDirectory(prefix="celeriac-bench-") as folder:
-        made = Stage(peer, Path(folder), size)
+        made = Stage(peer, scope, Path(folder), size, results)
         try:
             yield made
         finally:
             for worker in made.workers:
                 with contextlib.suppress(BenchFailed):
                     worker.stop()
+
+
+def try_out(peer: Peer, scope: Scope) -> None:
+    """One task there and its result back. Raises BenchFailed when the peer cannot do that here."""
+    count = WARM + 1
+    with stage(peer, scope, count) as here:
+        sent = here.client("fill", count)
+        worker = here.worker()
+        here.wait_done(count, worker)
+        worker.stop()
+        here.verify(count, sent["sample"])

@@ -202,11 +202,11 @@ class Hub:
 
     `config`: url, options, timeout_ms, node, queues (list of (name, exchange, exchange_type, routing_key)), children
     (number of ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
-    tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost, max_crashes), accept (list of content
+    result_options (of that store), tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost,
+    max_crashes, and of soft_limit_us and hard_limit_us, which only child processes keep), accept (list of content
     types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
     kinds wanted), processes (None: children are ports of this process; else a dict of zygotes: descriptors of sockets
-    that it owns from now on, max_tasks, max_memory_kib, patience_ms). A task's dict may have soft_limit_us and
-    hard_limit_us, which only child processes keep.
+    that it owns from now on, max_tasks, max_memory_kib, patience_ms).
     """
 
     def __new__(cls, config: Mapping[str, object]) -> Hub: ...

@@ -161,7 +161,7 @@ class AsyncResult(ResultBase, Generic[R]):
         watcher = self.backend.watcher
         watcher.add(self.id, tell)
         try:
-            if not self.ready():
+            if self._cache is None and (watcher.reads_first or not self.ready()):
                 await future
         finally:
             watcher.remove(self.id, tell)

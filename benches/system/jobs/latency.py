@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from benches.system.peers import Peer
-from benches.system.stage import Stage, stage
+from benches.system.peers.base import Peer
+from benches.system.stage import Scope, stage
 from benches.system.stats import percentile
 
 _COUNT = 3_000
+_SECONDS = 2
+"""Of a round, in units of the scope's: enough for 3,000 questions to a peer that answers within some milliseconds."""
 _RATE = 200
 """Tasks a second that another client sends in `loaded-latency`."""
 
@@ -21,30 +23,23 @@ def _figures(seconds: list[float]) -> dict[str, float]:
     }
 
 
-def latency(peer: Peer, scale: float) -> dict[str, float]:
+def latency(peer: Peer, scope: Scope) -> dict[str, float]:
     """The worker has slept for 2 ms or so before each question."""
-    count = int(_COUNT * scale)
-    with stage(peer, count) as here:
+    with stage(peer, scope, _COUNT) as here:
         here.worker()
-        return _figures(here.client("latency", count)["seconds"])
+        return _figures(here.client("latency", _COUNT, _SECONDS * scope.seconds)["seconds"])
 
 
-def loaded_latency(peer: Peer, scale: float) -> dict[str, float]:
+def loaded_latency(peer: Peer, scope: Scope) -> dict[str, float]:
     """The other client starts first and is stopped after; what it sent is left in the store."""
-    count = int(_COUNT * scale)
-    load = 25 * _RATE
-    with stage(peer, 2 * load) as here:
+    load = int((_SECONDS * scope.seconds + 10) * _RATE)
+    with stage(peer, scope, 2 * load) as here:
         here.worker()
-        return _figures(_under_load(here, count, load))
-
-
-def _under_load(here: Stage, count: int, load: int) -> list[float]:
-    other = here.begin("load", load, _RATE)
-    try:
-        while not here.counter.ran(load):  # the first of the other client's tasks
-            here.workers[0].check()
-        seconds: list[float] = here.client("latency", count)["seconds"]
-    finally:
-        other.kill()
-        other.communicate()
-    return seconds
+        other = here.begin("load", load, _RATE)
+        try:
+            while not here.counter.ran(load):  # the first of the other client's tasks
+                here.workers[0].check()
+            return _figures(here.client("latency", _COUNT, _SECONDS * scope.seconds)["seconds"])
+        finally:
+            other.kill()
+            other.communicate()

@@ -8,10 +8,11 @@ import statistics
 import subprocess
 import time
 
-from benches.system.peers import ROOT, Peer
-from benches.system.stage import stage
+from benches.system.client import WARM
+from benches.system.peers.base import ROOT, Peer
+from benches.system.stage import Scope, stage
 
-_IMPORTS = 15
+_IMPORTS = 7
 
 
 def _run_s(peer: Peer, code: str) -> float:
@@ -34,11 +35,10 @@ def _importtime_s(peer: Peer, module: str) -> float:
     return int(lines[-1]) / 1e6
 
 
-def import_time(peer: Peer, scale: float) -> dict[str, float]:
+def import_time(peer: Peer, scope: Scope) -> dict[str, float]:
     """`import_ms`: with the import, less a bare interpreter, wall time, medians. The first run is thrown away."""
-    module = "celeriac" if peer.name.startswith("celeriac") else peer.name
-    use = {"celeriac": "from celeriac import Celeriac; Celeriac", "huey": "from huey import SqliteHuey"}[module]
-    runs = max(5, int(_IMPORTS * scale))
+    module, use = peer.imports
+    runs = max(2, int(_IMPORTS * min(1, scope.scale)))
     _run_s(peer, f"import {module}")
     bare, full, used, told = [], [], [], []
     for _ in range(runs):
@@ -55,13 +55,23 @@ def import_time(peer: Peer, scale: float) -> dict[str, float]:
     }
 
 
-def start(peer: Peer, scale: float) -> dict[str, float]:
-    """One task waits; from starting the process to the counter's move. The store exists."""
-    del scale
-    count = 10  # what `send` warms up with
-    with stage(peer, count) as here:
-        here.client("send", count + 1)
+def start(peer: Peer, scope: Scope) -> dict[str, float]:
+    """Tasks wait; from starting the process to the counter's move. Then what the worker takes when it has no work."""
+    count = WARM + 1
+    with stage(peer, scope, count) as here:
+        here.client("fill", count)
         worker = here.worker()
         seen = here.wait_done(1, worker)
-        pss_began = worker.pss_mib()
-        return {"first_task_ms": (seen[-1][0] - worker.began) * 1e3, "pss_mib": pss_began}
+        first_ms = (seen[-1][0] - worker.began) * 1e3
+        here.wait_done(count, worker)
+        time.sleep(0.5)  # what starting leaves to be done is not idling
+        pss_mib = worker.pss_mib()
+        before, began = worker.cpu(), time.perf_counter()
+        time.sleep(scope.seconds)
+        idle, seconds = worker.cpu().since(before), time.perf_counter() - began
+    return {
+        "first_task_ms": first_ms,
+        "pss_mib": pss_mib,
+        "idle_cpu_percent": idle.worker / seconds * 100,
+        "idle_store_cpu_percent": idle.store / seconds * 100,
+    }

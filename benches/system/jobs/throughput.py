@@ -2,54 +2,92 @@
 
 from __future__ import annotations
 
-from benches.system.peers import Peer
-from benches.system.stage import BenchFailed, stage
+import time
+from collections.abc import Callable
+
+from benches.system.client import WARM
+from benches.system.peers.base import Peer
+from benches.system.stage import BenchFailed, Scope, Stage, Worker, stage
+
+MOST = 1_000_000
+"""Tasks of a round, whatever the rate."""
 
 
-def _publish(peer: Peer, job: str, count: int) -> dict[str, float]:
-    with stage(peer, count) as here:
-        told = here.client(job, count)
+def _publish(peer: Peer, scope: Scope, job: str) -> dict[str, float]:
+    with stage(peer, scope, MOST, results=False) as here:
+        before = scope.store.cpu_seconds()
+        told = here.client(job, scope.seconds, MOST)
+        store_cpu = scope.store.cpu_seconds() - before
+        count = told["tasks"] + WARM
         waiting = here.client("check")["waiting"]
         if waiting != count:
             raise BenchFailed(f"{peer.name}: sent {count}, {waiting} wait")
         return {
             "tasks_per_s": told["tasks"] / told["seconds"],
             "producer_cpu_us": told["cpu_seconds"] / told["tasks"] * 1e6,
+            "store_cpu_us": store_cpu / count * 1e6,
             "tasks": told["tasks"],
-            "file_bytes_per_task": here.file_mib() * 2**20 / count,
+            "bytes_per_task": here.bytes_per_task(count),
         }
 
 
-def send(peer: Peer, scale: float) -> dict[str, float]:
+def send(peer: Peer, scope: Scope) -> dict[str, float]:
     """One by one."""
-    return _publish(peer, "send", int(peer.send_count * scale))
+    return _publish(peer, scope, "send")
 
 
-def bulk(peer: Peer, scale: float) -> dict[str, float]:
+def bulk(peer: Peer, scope: Scope) -> dict[str, float]:
     """In batches of a thousand."""
-    return _publish(peer, "bulk", int(peer.bulk_count * scale))
+    return _publish(peer, scope, "bulk")
 
 
-def drain(peer: Peer, scale: float) -> dict[str, float]:
-    """The rate is taken from the first task seen to the last, so starting the worker is not in it.
+def watch(here: Stage, worker: Worker, count: int) -> dict[str, float]:
+    """Rate and CPU from the first task seen to the last of `count`: starting the worker is not in it."""
+    here.wait_done(1, worker)
+    began, first = time.perf_counter(), here.counter.done(0, count)
+    before = worker.cpu()
+    seen = here.wait_done(count, worker)
+    used = worker.cpu().since(before)
+    seconds = max(seen[-1][0] - began, 1e-6)
+    ran = max(1, count - first)
+    return {
+        "tasks_per_s": ran / seconds,
+        "seconds": seconds,
+        "worker_cpu_us": used.worker / ran * 1e6,
+        "parent_cpu_us": used.parent / ran * 1e6,
+        "children_cpu_us": used.children / ran * 1e6,
+        "store_cpu_us": used.store / ran * 1e6,
+    }
 
-    What ran may be ahead of what is stored by at most what the worker holds; after a warm shutdown the store is asked.
-    """
-    count = int(peer.drain_count * scale)
-    with stage(peer, count) as here:
-        sent = here.client("bulk" if "bulk" in peer.jobs else "send", count)
+
+def paced(peer: Peer, scope: Scope, job: str, run: Callable[[int], dict[str, float]]) -> dict[str, float]:
+    """Gives the peer as many tasks as it does in the time, by what it did before; once more if that was far too few."""
+    for _ in range(3):
+        count = min(MOST, max(200, int(peer.paces[job] * scope.seconds)))
+        figures = run(count)
+        peer.paces[job] = figures["tasks_per_s"]
+        if figures["seconds"] > 0.5 * scope.seconds or count == MOST:
+            break
+    return figures
+
+
+def _drain(peer: Peer, scope: Scope, count: int, results: bool) -> dict[str, float]:
+    """What ran may be ahead of what is stored by at most what the worker holds; after a warm shutdown it is asked."""
+    with stage(peer, scope, count, results=results) as here:
+        sent = here.client("fill", count)
         worker = here.worker()
-        seen = here.wait_done(count, worker)
-        cpu = worker.cpu_seconds()
+        figures = watch(here, worker, count)
         pss = worker.pss_mib()
         stop_s = worker.stop()
-        here.verify(count, sent["sample"])
-    first, first_done = next((when, done) for when, done in seen if done)
-    seconds = seen[-1][0] - first
-    return {
-        "tasks_per_s": (count - first_done) / seconds,
-        "worker_cpu_us": cpu / count * 1e6,
-        "pss_mib": pss,
-        "stop_s": stop_s,
-        "tasks": count,
-    }
+        here.verify(count, sent["sample"] if results else {})
+    return {**figures, "pss_mib": pss, "stop_s": stop_s, "tasks": count}
+
+
+def drain(peer: Peer, scope: Scope) -> dict[str, float]:
+    """Results are stored."""
+    return paced(peer, scope, "drain", lambda count: _drain(peer, scope, count, results=True))
+
+
+def drain_bare(peer: Peer, scope: Scope) -> dict[str, float]:
+    """No results."""
+    return paced(peer, scope, "drain-bare", lambda count: _drain(peer, scope, count, results=False))

@@ -1,13 +1,17 @@
-"""celeriac's side: the application and the client. Results are stored in the same file."""
+"""celeriac's side: the application and the client. Broker and results are in the same store."""
 
 from __future__ import annotations
 
-from benches.system.client import COUNTER, STORE, Client
+from collections.abc import Sequence
+
+from benches.system.client import COUNTER, RESULTS, STORE, Client
 from benches.system.counter import Counter
 from celeriac import Celeriac
 from celeriac.result import AsyncResult
 
-app = Celeriac("bench", broker=f"sqlite:///{STORE}", backend=f"sqlite:///{STORE}")
+_URL = STORE if "://" in STORE else f"sqlite:///{STORE}"
+app = Celeriac("bench", broker=_URL, backend=_URL if RESULTS else None)
+app.conf.task_ignore_result = not RESULTS
 _counter = Counter(COUNTER)
 
 
@@ -24,7 +28,7 @@ class Celeriacs(Client):
         result: AsyncResult[int] = AsyncResult(key, app=app)
         return result.get()
 
-    def send_many(self, numbers: range) -> list[str]:
+    def send_many(self, numbers: Sequence[int]) -> list[str]:
         return [result.id for result in hit.apply_many([(number,) for number in numbers])]
 
     def send_later(self, numbers: range) -> None:

@@ -1,15 +1,19 @@
-"""Huey on its SQLite storage, as its guide has it. Runs in `.venvs/huey` (`make .venvs/huey/.ready`)."""
+"""Huey, on its SQLite storage or on Redis. Runs in `.venvs/peer-huey` (`make .venvs/peer-huey/.ready`)."""
 
 import os
 
-from huey import SqliteHuey
+from huey import RedisHuey, SqliteHuey
 
-from benches.system.client import COUNTER, STORE, Client
+from benches.system.client import COUNTER, RESULTS, STORE, Client
 from benches.system.counter import Counter
 
-# Out of the box SQLite's own default applies (a flush to the disk at every commit). `fsync=False` waits for no flush.
-_options = {"fsync": False} if os.environ.get("BENCH_FAST") else {}
-huey = SqliteHuey(filename=STORE, **_options)
+FAST = bool(os.environ.get("BENCH_FAST"))
+if "://" in STORE:
+    # Without this option a client looks for its result with growing pauses; with it, it is told.
+    huey = RedisHuey("bench", url=STORE, results=RESULTS, notify_result=RESULTS)
+else:
+    # Out of the box SQLite's own default applies (a flush to the disk at every commit). `fsync=False` waits for none.
+    huey = SqliteHuey(filename=STORE, results=RESULTS, **({"fsync": False} if FAST else {}))
 _counter = Counter(COUNTER)
 
 
@@ -20,17 +24,19 @@ def hit(number):
 
 class Hueys(Client):
     def __init__(self):
-        self._poll = {"backoff": 1.0, "max_delay": 0.001} if os.environ.get("BENCH_FAST") else {}
+        self._poll = {"backoff": 1.0, "max_delay": 0.001} if FAST else {}
 
     def send(self, number):
-        return hit(number).id
+        sent = hit(number)
+        return sent.id if RESULTS else ""
 
     def wait(self, key):
         return huey.result(key, blocking=True, preserve=True, **self._poll)
 
-    def send_later(self, numbers):
-        for number in numbers:
-            hit.schedule(args=(number,), delay=86_400)
+    def pad(self, count, number):
+        message = huey.serialize_task(hit.s(number))
+        for at in range(0, count, 1000):
+            huey.storage.conn.lpush(huey.storage.queue_key, *[message] * min(1000, count - at))
 
     def waiting(self):
         return huey.pending_count() + huey.scheduled_count()

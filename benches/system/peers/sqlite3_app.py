@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benches.system.client import COUNTER, STORE, Client
 from benches.system.counter import Counter
@@ -39,14 +39,14 @@ class Queue(Client):
         self._db.execute("INSERT INTO task (key, body, due) VALUES (?, ?, ?)", row)
         return key
 
-    def _send_rows(self, numbers: range, due: float) -> list[str]:
+    def _send_rows(self, numbers: Sequence[int], due: float) -> list[str]:
         rows = [(str(uuid.uuid4()), json.dumps(["hit", [number]]), due) for number in numbers]
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("INSERT INTO task (key, body, due) VALUES (?, ?, ?)", rows)
         self._db.execute("COMMIT")
         return [row[0] for row in rows]
 
-    def send_many(self, numbers: range) -> list[str]:
+    def send_many(self, numbers: Sequence[int]) -> list[str]:
         return self._send_rows(numbers, time.time())
 
     def send_later(self, numbers: range) -> None:

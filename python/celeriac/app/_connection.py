@@ -20,18 +20,24 @@ _warned: set[str] = set()
 
 
 def first_url(url: Any) -> str:
-    """The one URL that is used of several, which may be a list or one text with semicolons.
+    """The URL as the core wants it, of a setting that may be a list, or one text with semicolons.
 
-    Fail-over comes with brokers that have more than one node; until then the others are named in one warning.
+    Redis' transport takes several servers and goes to the next one where one is away. Others have one file; that more are
+    named is told in one warning.
     """
     urls = [text for part in (url.split(";") if isinstance(url, str) else url) if (text := str(part).strip())]
+    if len(urls) > 1 and all(text.partition("://")[0] in _FAIL_OVER for text in urls):
+        return ";".join(urls)
     if len(urls) > 1:
         others = sanitize_url(", ".join(urls[1:]))
         if others not in _warned:
             _warned.add(others)
             used = sanitize_url(urls[0])
-            logger.warning("There is no fail-over between brokers yet: %s is used, not %s", used, others)
+            logger.warning("There is no fail-over between these brokers: %s is used, not %s", used, others)
     return urls[0] if urls else ""
+
+
+_FAIL_OVER = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
 
 
 class Connection:

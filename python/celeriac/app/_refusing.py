@@ -52,7 +52,8 @@ class Refusing:
                 f"Worker exited prematurely: {job.cause}." if job.cause else "The worker's child has ended"
             )
         elif verdict == "timelimit":
-            exc = TimeLimitExceeded(float(job.cause or 0))
+            limit = job.cause or "0"
+            exc = TimeLimitExceeded(float(limit) if "." in limit else int(limit))  # 300, as Celery says, not 300.0
         else:
             exc, state = TaskRevokedError(verdict), states.REVOKED
         outbox: list[Any] = []

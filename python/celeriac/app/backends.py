@@ -17,18 +17,25 @@ BACKEND_ALIASES: dict[str, str] = {
     "cache": "celeriac.backends.cache:CacheBackend",
     "disabled": "celeriac.backends.base:DisabledBackend",
     "memory": "celeriac.backends.cache:CacheBackend",
+    "redis": "celeriac.backends.redis:RedisBackend",
+    "rediss": "celeriac.backends.redis:RedisBackend",
+    "sentinel": "celeriac.backends.redis:SentinelBackend",
+    "socket": "celeriac.backends.redis:RedisBackend",
     "sqlite": "celeriac.backends.sqlite:SQLiteBackend",
+    "unix": "celeriac.backends.redis:RedisBackend",
 }
 
 # Celery has these; they come in later versions.
 _NOT_YET = frozenset(
     {
         *("amqp", "arangodb", "azureblockblob", "cassandra", "consul", "cosmosdbsql", "couchbase", "couchdb"),
-        *("database", "db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "redis", "rediss", "riak", "rpc"),
-        *("s3", "sentinel"),
+        *("database", "db", "dynamodb", "elasticsearch", "file", "gs", "mongodb", "riak", "rpc", "s3"),
     }
 )
-_SUPPORTED = "sqlite:///path, memory://, disabled://, or 'package.module:Class' of a backend of your own"
+_SUPPORTED = (
+    "sqlite:///path, memory://, redis://host:6379/0 (rediss://, redis+socket://, sentinel://), disabled://, "
+    "or 'package.module:Class' of a backend of your own"
+)
 _ENTRY_POINTS = "celeriac.result_backends"
 _PATH = re.compile(r"[A-Za-z_][\w.]*[.:][A-Za-z_]\w*")
 

@@ -538,6 +538,9 @@ class Celery(Setup):
         broker, self._broker = self._broker, None
         if broker is not None:
             broker.close()
+        close_backend = getattr(self._lazy_backend, "close", None)
+        if close_backend is not None:
+            close_backend()
         _state._deregister_app(self)
 
     def __repr__(self) -> str:

@@ -62,7 +62,7 @@ class Waiting:
             TimeoutError: not final in time.
         """
         del no_ack
-        turns = _Turns(timeout, interval, on_interval, polling=self.polling)
+        turns = Turns(timeout, interval, on_interval, polling=self.polling)
         while True:
             seen = self.generation()
             meta = self.get_task_meta(task_id)
@@ -84,7 +84,7 @@ class Waiting:
         """`(id, meta)` of each task as it becomes ready. `timeout` is for all of them. Raises TimeoutError."""
         del no_ack
         left = dict.fromkeys(task_ids)
-        turns = _Turns(timeout, interval, on_interval, polling=self.polling)
+        turns = Turns(timeout, interval, on_interval, polling=self.polling)
         looks = _Looks()
         rounds = 0
         while True:
@@ -187,7 +187,7 @@ class _Looks:
         return math.inf
 
 
-class _Turns:
+class Turns:
     """How long each turn of a wait may take, and when `on_interval` is due."""
 
     def __init__(

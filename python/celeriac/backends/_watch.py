@@ -16,14 +16,17 @@ from celeriac import states
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Watcher"]
+__all__ = ["LINGER_S", "Watcher"]
 
-_LINGER_S = 1.0
+LINGER_S = 1.0
 _POLL_S = 0.5
 
 
 class Watcher:
     """Tells callbacks the final meta of their tasks, from its own thread."""
+
+    reads_first = False
+    """True if what was stored before `add` is told, too: the caller need not look."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
@@ -35,13 +38,15 @@ class Watcher:
     def add(self, task_id: str, callback: Callable[[Any], Any]) -> None:
         """Calls `callback(meta)` when the task is ready, or `callback(exception)` if the store fails.
 
-        The caller looks at the store once after this: what was there before is not reported by every store.
+        The caller looks at the store once after this, unless `reads_first`: what was there before is not reported by
+        every store.
         """
         with self._lock:
             if self._pid != os.getpid():
                 # After a fork: the thread is the parent's, and so are those who waited.
                 self._pid, self._thread, self._waiting = os.getpid(), None, {}
             self._waiting.setdefault(task_id, []).append(callback)
+            self._watch(task_id)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="celeriac-results", daemon=True)
                 self._thread.start()
@@ -54,9 +59,19 @@ class Watcher:
                 callbacks.remove(callback)
             if not callbacks:
                 self._waiting.pop(task_id, None)
+                self._unwatch(task_id)
+
+    def _watch(self, task_id: str) -> None:
+        """Somebody waits for that task. The lock is held."""
+
+    def _unwatch(self, task_id: str) -> None:
+        """Nobody waits for it any more. The lock is held."""
+
+    def _unwatch_all(self) -> None:
+        """The thread ends. The lock is held."""
 
     def _run(self) -> None:
-        idle_until = time.monotonic() + _LINGER_S
+        idle_until = time.monotonic() + LINGER_S
         try:
             while True:
                 seen = self._backend.generation()
@@ -68,16 +83,20 @@ class Watcher:
                 began = time.monotonic()
                 if ids:
                     self._look(ids)
-                    idle_until = time.monotonic() + _LINGER_S
+                    idle_until = time.monotonic() + LINGER_S
                     # With many waiters a look takes long; results that come fast must not keep a core busy with looks.
                     time.sleep(min(time.monotonic() - began, 0.05))
-                self._backend.wait_change(seen, _POLL_S if self._backend.polling else _LINGER_S)
+                self._backend.wait_change(seen, _POLL_S if self._backend.polling else LINGER_S)
         except Exception as exc:
-            with self._lock:
-                waiting, self._waiting, self._thread = self._waiting, {}, None
-            for callbacks in waiting.values():
-                for callback in callbacks:
-                    callback(exc)
+            self._fail(exc)
+
+    def _fail(self, exc: Exception) -> None:
+        """The store cannot be read: everybody who waits is told, and the thread ends."""
+        with self._lock:
+            waiting, self._waiting, self._thread = self._waiting, {}, None
+            self._unwatch_all()
+        for callbacks in waiting.values():
+            self._call(callbacks, exc)
 
     def _look(self, ids: list[str]) -> None:
         try:
@@ -96,5 +115,9 @@ class Watcher:
     def _tell(self, task_id: str, what: Any) -> None:
         with self._lock:
             callbacks = self._waiting.pop(task_id, [])
+        self._call(callbacks, what)
+
+    @staticmethod
+    def _call(callbacks: list[Callable[[Any], Any]], what: Any) -> None:
         for callback in callbacks:
             callback(what)

@@ -61,6 +61,9 @@ class Backend(Coding, Marks, Waiting):
     hub_url: str | None = None
     """The store's URL if a worker's hub can write to it in the same step as it settles; None: Python writes."""
 
+    hub_options: dict[str, Any] = {}
+    """Options of that store for the hub; keys of records have their prefix already."""
+
     def __init__(
         self,
         app: Any,

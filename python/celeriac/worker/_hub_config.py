@@ -35,6 +35,7 @@ def build(
         "children": children,
         "prefetch": prefetch(children, worker.prefetch_multiplier, disabled=worker.disable_prefetch),
         "result_url": result_url(app),
+        "result_options": getattr(app.backend, "hub_options", {}),
         "tasks": {name: task_policy(app, task) | limits(worker, task) for name, task in app.tasks.items()},
         "accept": sorted(accept_types(conf.accept_content) or ()),
         "timezone_offset_ms": _offset_ms(app),

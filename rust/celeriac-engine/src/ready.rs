@@ -40,10 +40,16 @@ impl Ready {
         Some(tag)
     }
 
-    /// The next to run, left where it is.
+    /// The next to run, left where it is, and its level: comparing two of these says which comes first.
     #[must_use]
-    pub fn peek(&self) -> Option<DeliveryTag> {
-        self.levels.iter().find_map(|level| level.front().copied())
+    pub fn first(&self) -> Option<(usize, DeliveryTag)> {
+        self.levels.iter().enumerate().find_map(|(at, level)| Some((at, *level.front()?)))
+    }
+
+    /// The last to run, in the same way.
+    #[must_use]
+    pub fn last(&self) -> Option<(usize, DeliveryTag)> {
+        self.levels.iter().enumerate().rev().find_map(|(at, level)| Some((at, *level.back()?)))
     }
 
     /// How many wait.
@@ -71,8 +77,9 @@ mod tests {
         }
         ready.push_front(3, DeliveryTag(5));
         ready.push(9, DeliveryTag(6));
+        assert_eq!(ready.last(), Some((9, DeliveryTag(6))));
         assert_eq!(ready.pop_last(), Some(DeliveryTag(6)));
-        assert_eq!(ready.peek(), Some(DeliveryTag(2)));
+        assert_eq!(ready.first(), Some((0, DeliveryTag(2))));
         let order: Vec<_> = std::iter::from_fn(|| ready.pop()).map(|tag| tag.0).collect();
         assert_eq!(order, [2, 5, 1, 3, 4]);
         assert!(ready.is_empty());

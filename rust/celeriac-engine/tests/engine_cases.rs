@@ -109,6 +109,118 @@ fn a_task_that_was_named_as_begun_in_a_refused_cycle_is_named_again() {
 }
 
 #[test]
+fn an_end_is_not_blamed_for_a_refusal_that_a_lost_one_may_have_caused() {
+    let mut engine = engine();
+    let nonsense = Bytes::from_static(b"{}");
+    give(&mut engine, 1, "late");
+    engine.outcome(0, report(1, Outcome::Success, "too large"), at(0));
+    engine.deliveries(vec![delivery(2, nonsense, false, 0)], at(0));
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    assert_eq!(cycle.ends.len(), 2);
+    engine.lost(&[DeliveryTag(1)], at(0));
+    engine.failed(cycle, Failure::Refused, "too large", at(0)).unwrap();
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    assert_eq!(cycle.ends.iter().map(|end| end.tag).collect::<Vec<_>>(), [DeliveryTag(2)]);
+}
+
+/// Tags that go to children now.
+fn given(engine: &mut Engine, now: Now) -> Vec<u64> {
+    engine.dispatch(now);
+    let mut tags = Vec::new();
+    while let Some(work) = engine.next_work() {
+        let Work::Dispatch { batch, .. } = work else { panic!("{work:?}") };
+        tags.extend(batch.iter().map(|one| one.delivery.tag.0));
+    }
+    tags
+}
+
+fn give_again(engine: &mut Engine, tag: u64) {
+    let message = Spec::new(format!("id-{tag}"), "late").envelope();
+    engine.deliveries(vec![delivery(tag, message, true, 0)], at(0));
+}
+
+fn stored(engine: &mut Engine, now: Now) -> Cycle {
+    let cycle = engine.next_cycle(now).unwrap();
+    engine.cycled(cycle.id, &[]);
+    cycle
+}
+
+#[test]
+fn a_careful_start_is_stored_first_and_the_child_is_free_for_others_once_the_end_is() {
+    let mut engine = engine();
+    give_again(&mut engine, 1);
+    give_again(&mut engine, 2);
+    engine.deliveries(vec![delivery(3, Spec::new("id-3", "late").envelope(), false, 0)], at(0));
+    assert_eq!(given(&mut engine, at(0)), [0; 0]);
+    assert_eq!(stored(&mut engine, at(0)).started, [DeliveryTag(1)], "not of what is merely held");
+    assert_eq!(given(&mut engine, at(0)), [1]);
+    engine.looked(0, Some((DeliveryTag(1), 0)), at(LONG_US));
+    engine.outcome(0, report(1, Outcome::Success, "done"), at(LONG_US));
+    assert_eq!(given(&mut engine, at(LONG_US)), [0; 0], "its end is not stored");
+    let cycle = stored(&mut engine, at(LONG_US));
+    assert_eq!((cycle.ends.len(), cycle.started.len()), (1, 0), "it was named once");
+    assert_eq!(given(&mut engine, at(LONG_US)), [0; 0]);
+    assert_eq!(stored(&mut engine, at(LONG_US)).started, [DeliveryTag(2)]);
+    assert_eq!(given(&mut engine, at(LONG_US)), [2]);
+    engine.outcome(0, report(2, Outcome::Success, "done"), at(LONG_US));
+    stored(&mut engine, at(LONG_US));
+    assert_eq!(given(&mut engine, at(LONG_US)), [3]);
+}
+
+#[test]
+fn a_careful_task_of_early_ack_leaves_its_child_free_though_it_has_nothing_to_store() {
+    let mut engine = engine();
+    let message = Spec::new("id-1", "early").envelope();
+    engine.deliveries(vec![delivery(1, message, true, 0)], at(0));
+    assert_eq!(given(&mut engine, at(0)), [0; 0]);
+    stored(&mut engine, at(0));
+    assert_eq!(given(&mut engine, at(0)), [1]);
+    engine.looked(0, Some((DeliveryTag(1), 0)), at(LONG_US));
+    assert_eq!(stored(&mut engine, at(LONG_US)).ends.len(), 1, "its ack");
+    engine.outcome(0, Report { results: Vec::new(), ..report(1, Outcome::Ignore, "") }, at(LONG_US));
+    engine.deliveries(vec![delivery(2, Spec::new("id-2", "late").envelope(), false, 0)], at(LONG_US));
+    assert_eq!(given(&mut engine, at(LONG_US)), [2]);
+}
+
+#[test]
+fn others_go_on_while_no_start_can_be_stored() {
+    let mut engine = engine();
+    give_again(&mut engine, 1);
+    assert_eq!(given(&mut engine, at(0)), [0; 0]);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    engine.failed(cycle, Failure::Transient, "away", at(0)).unwrap();
+    engine.deliveries(vec![delivery(2, Spec::new("id-2", "late").envelope(), false, 0)], at(0));
+    assert_eq!(given(&mut engine, at(0)), [2]);
+    engine.outcome(0, report(2, Outcome::Success, "done"), at(LONG_US));
+    assert_eq!(given(&mut engine, at(10_000_000)), [0; 0]);
+    engine.down();
+    engine.up();
+    assert_eq!(given(&mut engine, at(10_000_000)), [0; 0]);
+    assert_eq!(stored(&mut engine, at(10_000_000)).started, [DeliveryTag(1)]);
+    assert_eq!(given(&mut engine, at(10_000_000)), [1]);
+}
+
+#[test]
+fn a_careful_start_waits_for_a_busy_child_which_is_not_fed_meanwhile() {
+    let mut engine = engine();
+    for tag in 1..=3 {
+        give(&mut engine, tag, "late"); // one runs, one is queued: nothing is known of their length
+    }
+    give_again(&mut engine, 4);
+    give(&mut engine, 5, "late");
+    let mut order = Vec::new();
+    for tag in 1..=3 {
+        engine.outcome(0, Report { run_ns: Some(1000), ..report(tag, Outcome::Success, "done") }, at(0));
+        order.extend(given(&mut engine, at(0)));
+        if tag == 3 {
+            assert_eq!(stored(&mut engine, at(0)).started, [DeliveryTag(4)]);
+            order.extend(given(&mut engine, at(0)));
+        }
+    }
+    assert_eq!(order, [2, 3, 4]);
+}
+
+#[test]
 fn states_are_stored_in_their_order_after_a_failed_cycle() {
     let mut engine = engine();
     give(&mut engine, 1, "late");
@@ -118,6 +230,30 @@ fn states_are_stored_in_their_order_after_a_failed_cycle() {
     engine.failed(cycle, Failure::Transient, "away", at(0)).unwrap();
     let cycle = engine.next_cycle(at(10_000_000)).unwrap();
     assert_eq!(values(&cycle.results), ["started", "half"]);
+}
+
+#[test]
+fn of_many_states_of_a_task_between_two_cycles_only_the_last_is_stored() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    give(&mut engine, 2, "late");
+    for done in ["10 %", "20 %", "30 %"] {
+        engine.progress(DeliveryTag(1), vec![state(1, done)]);
+        engine.progress(DeliveryTag(2), vec![state(2, done)]);
+    }
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    assert_eq!(values(&cycle.results), ["30 %", "30 %"]);
+}
+
+#[test]
+fn a_success_that_a_task_stored_for_another_is_not_replaced_by_a_later_state() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    let success = ResultWrite { success: true, ..state(7, "done") };
+    engine.progress(DeliveryTag(1), vec![success]);
+    engine.progress(DeliveryTag(1), vec![state(7, "half")]);
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    assert_eq!(values(&cycle.results), ["done"]);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 use celeriac_engine::window::Prefetch;
-use celeriac_engine::{Cycle, Engine, EngineConfig, Failure, Loss, Now, Outcome, Report, Stopping, TaskPolicy, Work};
+use celeriac_engine::{
+    Assignment, Cycle, Engine, EngineConfig, Failure, Loss, Now, Outcome, Report, Stopping, TaskPolicy, Verdict, Work,
+};
 use celeriac_protocol::{Delivery, DeliveryTag, Publication, ResultWrite, Settlement};
 use proptest::prelude::*;
 use support::{DAY_MS, Spec, delivery, iso};
@@ -95,6 +97,12 @@ struct World {
     under_way: Option<Cycle>,
     lost_and_told: HashSet<DeliveryTag>,
     settled: HashSet<DeliveryTag>,
+    /// Named as begun in a cycle that was stored.
+    begun: HashSet<DeliveryTag>,
+    /// Given to a child after that.
+    careful: HashSet<DeliveryTag>,
+    /// Messages that were handed over before.
+    known: HashSet<usize>,
     stored: HashMap<String, u32>,
     published: u32,
     followed: u32,
@@ -137,6 +145,9 @@ impl World {
             under_way: None,
             lost_and_told: HashSet::new(),
             settled: HashSet::new(),
+            begun: HashSet::new(),
+            careful: HashSet::new(),
+            known: HashSet::new(),
             stored: HashMap::new(),
             published: 0,
             followed: 0,
@@ -173,7 +184,8 @@ impl World {
         self.handed += 1;
         self.held.insert(DeliveryTag(tag), message);
         self.messages[message].1 = Fate::Held;
-        self.on_the_way.push_back(delivery(tag, self.messages[message].0.clone(), false, 0));
+        let redelivered = !self.known.insert(message);
+        self.on_the_way.push_back(delivery(tag, self.messages[message].0.clone(), redelivered, 0));
     }
 
     fn hear(&mut self) {
@@ -210,6 +222,31 @@ impl World {
                 Work::Dispatch { child, batch } => {
                     prop_assert!(self.children[child].up);
                     prop_assert!(!batch.is_empty() && batch.len() <= 64);
+                    let careful = |one: &Assignment| one.delivery.redelivered && one.verdict == Verdict::Run;
+                    if batch.iter().any(careful) {
+                        let state = &self.children[child];
+                        let idle = state.queued.is_empty() && state.running.is_none();
+                        prop_assert!(idle && batch.len() == 1, "a careful start is alone");
+                        let tag = batch[0].delivery.tag;
+                        prop_assert!(self.begun.contains(&tag), "{tag:?} begins before that is stored");
+                        prop_assert!(!self.lost_and_told.contains(&tag), "{tag:?} was lost");
+                    }
+                    let in_hand = self.children[child].running.iter().map(|(tag, ..)| tag);
+                    let in_hand: Vec<_> =
+                        in_hand.chain(self.children[child].queued.iter().map(|(tag, _)| tag)).collect();
+                    prop_assert!(
+                        !in_hand.iter().any(|tag| self.careful.contains(tag)),
+                        "nothing is queued behind a careful start"
+                    );
+                    for one in &batch {
+                        // Its child may have died: what tells of that is no careful start any more.
+                        let tag = one.delivery.tag;
+                        if careful(one) {
+                            self.careful.insert(tag)
+                        } else {
+                            self.careful.remove(&tag)
+                        };
+                    }
                     if let Some(budget) = &mut self.children[child].budget {
                         let given = batch.len() as u64;
                         prop_assert!(given <= *budget, "{given} tasks for a child that may have {budget}");
@@ -286,6 +323,7 @@ impl World {
         self.followed += u32::try_from(cycle.publish.len()).unwrap();
         for tag in &cycle.started {
             prop_assert!(!self.settled.contains(tag), "{tag:?} has begun and is settled");
+            self.begun.insert(*tag);
         }
         for end in cycle.ends {
             let Some(message) = self.held.remove(&end.tag) else {

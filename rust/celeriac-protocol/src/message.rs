@@ -126,7 +126,6 @@ impl Message {
     pub fn body(&self) -> Result<Vec<u8>, Malformed> {
         let head = self.head.as_ref().map_err(Clone::clone)?;
         let at = head.body.start as usize;
-        let text = std::str::from_utf8(&self.raw).map_err(|error| Malformed { reason: error.to_string(), at })?;
-        scan::decode_body(head, text).map_err(|reason| Malformed { reason, at })
+        scan::decode_body(head, &self.raw).map_err(|reason| Malformed { reason, at })
     }
 }

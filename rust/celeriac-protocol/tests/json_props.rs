@@ -157,6 +157,23 @@ fn what_is_no_json_is_refused() {
 }
 
 #[test]
+fn nul_is_neither_the_end_nor_a_value() {
+    for given in ["\0", "[1]\0", "[\0]", "{\0}", "1 \0", "[1,\0 2]"] {
+        let mut lexer = Lexer::new(given);
+        assert!(lexer.skip_value().and_then(|()| lexer.end()).is_err(), "{given:?}");
+    }
+}
+
+#[test]
+fn any_blanks_may_stand_between_tokens() {
+    for blanks in ["", " ", "  ", "\t", " \n", "\r\n \t "] {
+        let given = ["[", "1", ",", "{", "\"a\"", ":", "null", "}", "]", ""].join(blanks);
+        let mut lexer = Lexer::new(&given);
+        assert!(lexer.skip_value().and_then(|()| lexer.end()).is_ok(), "{given:?}");
+    }
+}
+
+#[test]
 fn half_characters_are_told_from_whole_ones() {
     let mut text = String::new();
     unescape("\\ud834\\udd1e", &mut text).unwrap();

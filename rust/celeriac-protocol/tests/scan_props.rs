@@ -136,7 +136,62 @@ fn protocol_1_is_found_in_the_body() {
 
 const MEMBERS: &str = r#"("(body|headers|properties|task|id|eta|timelimit|content-type|body_encoding|\\u0061|é)"|[{}\[\]:,]|null|1|"base64"|"\\ud800"| ){0,60}"#;
 
+/// What a scan found, without the places where it stands.
+fn found(raw: String) -> String {
+    let message = Message::scan(Bytes::from(raw));
+    match &message.head {
+        Err(malformed) => malformed.reason.clone(),
+        Ok(head) => {
+            let texts = [Some(&head.id), Some(&head.task), head.group.as_ref(), head.parent_id.as_ref()];
+            let texts = texts.map(|text| text.map(|text| message.text(text).to_owned()));
+            let flags = (head.ignore_result, head.redelivered, head.priority, head.retries);
+            format!("{texts:?} {flags:?} {:?} {:?} {:?}", head.eta_ms, head.time_limit, message.body())
+        }
+    }
+}
+
+/// An object of these members, written as `json.dumps` does or without blanks.
+fn object(members: &[(&str, String)], blanks: bool) -> String {
+    let (colon, comma) = if blanks { (": ", ", ") } else { (":", ",") };
+    let members: Vec<String> = members.iter().map(|(name, value)| format!("\"{name}\"{colon}{value}")).collect();
+    format!("{{{}}}", members.join(comma))
+}
+
+fn whole(headers: &[(&str, String)], properties: &[(&str, String)], blanks: bool) -> String {
+    let parts = [
+        ("body", "\"W1tdLCB7fSwge31d\"".to_owned()),
+        ("content-encoding", "\"utf-8\"".to_owned()),
+        ("content-type", "\"application/json\"".to_owned()),
+        ("headers", object(headers, blanks)),
+        ("properties", object(properties, blanks)),
+    ];
+    object(&parts, blanks)
+}
+
+const VALUES: &[&str] = &["null", "\"a\"", "\"2030-01-02\"", "3", "true", "[1,null]", "{}", "\"\\u0061\"", "nul"];
+
 proptest! {
+    // Without blanks no name is ever guessed, so that each is read in full: the guess must change no answer.
+    #[test]
+    fn a_guessed_name_is_the_name_that_stands_there(
+        usual in 0_usize..20,
+        others in proptest::collection::vec((0_usize..20, proptest::sample::select(VALUES)), 0..8),
+        values in proptest::collection::vec(proptest::sample::select(VALUES), 20),
+        at in 0_usize..20,
+    ) {
+        const NAMES: [&str; 20] = [
+            "lang", "task", "id", "shadow", "eta", "expires", "group", "group_index", "retries", "timelimit", "root_id",
+            "parent_id", "argsrepr", "kwargsrepr", "origin", "ignore_result", "replaced_task_nesting",
+            "stamped_headers", "stamps", "redelivered",
+        ];
+        let mut headers: Vec<_> = NAMES.iter().zip(&values).take(usual).map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let at = at.min(headers.len());
+        headers.splice(at..at, others.iter().map(|(name, value)| (NAMES[*name], (*value).to_owned())));
+        let properties = [("correlation_id", values[0].to_owned()), ("priority", "3".to_owned()),
+            ("body_encoding", "\"base64\"".to_owned()), ("delivery_info", object(&[("redelivered", "true".to_owned())], true))];
+        prop_assert_eq!(found(whole(&headers, &properties, true)), found(whole(&headers, &properties, false)));
+    }
+
     #[test]
     fn no_bytes_stop_the_scan(given: Vec<u8>) {
         let message = Message::scan(Bytes::from(given.clone()));

@@ -8,6 +8,10 @@
 //! transport hands over until its own count reaches it, at once or as messages arrive, and then waits for a cycle that
 //! raises it. A running total, because deliveries under way when the hub decides are then counted already; a number
 //! "from now on" would let the hub be given more than its prefetch.
+//!
+//! Blame: when a worker dies or loses its lease, a delivery named in [`Cycle::started`] counts one crash, and one more if
+//! it has a stray, which is used up. One that was not named and had never been delivered before gets a stray: it may have
+//! begun. One that was not named and is `redelivered` gets nothing: the hub begins those only once their start is stored.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,6 +7,7 @@
 pub mod contract;
 pub mod open;
 mod options;
+mod redis;
 mod sqlite;
 
 pub use options::{Options, redacted};

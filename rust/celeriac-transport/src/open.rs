@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contract::{Consumer, Producer, Results, TransportError};
-use crate::sqlite::{Settings, SqliteConsumer, SqliteProducer, SqliteResults};
+use crate::redis::{self, RedisConsumer, RedisProducer, RedisResults};
+use crate::sqlite::{self, SqliteConsumer, SqliteProducer, SqliteResults};
 use crate::{Options, redacted};
 
 /// The producer's side. `timeout` bounds each call.
@@ -12,7 +13,10 @@ use crate::{Options, redacted};
 /// # Errors
 /// [`TransportError::Config`] when the URL or an option cannot be used.
 pub fn producer(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dyn Producer>, TransportError> {
-    Ok(Arc::new(SqliteProducer::new(&settings(url, options)?, timeout)))
+    Ok(match settings(url, options)? {
+        Settings::Sqlite(settings) => Arc::new(SqliteProducer::new(&settings, timeout)),
+        Settings::Redis(settings) => Arc::new(RedisProducer::new(*settings, timeout)),
+    })
 }
 
 /// The result store. `timeout` bounds each call but `wait_change`.
@@ -20,7 +24,10 @@ pub fn producer(url: &str, options: &Options, timeout: Duration) -> Result<Arc<d
 /// # Errors
 /// [`TransportError::Config`] when the URL or an option cannot be used.
 pub fn results(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dyn Results>, TransportError> {
-    Ok(Arc::new(SqliteResults::new(&settings(url, options)?, timeout)))
+    Ok(match settings(url, options)? {
+        Settings::Sqlite(settings) => Arc::new(SqliteResults::new(&settings, timeout)),
+        Settings::Redis(settings) => Arc::new(RedisResults::new(*settings, timeout)),
+    })
 }
 
 /// The worker's side; see [`Consumer::start`].
@@ -28,23 +35,43 @@ pub fn results(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dy
 /// # Errors
 /// [`TransportError::Config`] when the URL or an option cannot be used.
 pub fn consumer(url: &str, options: &Options, timeout: Duration) -> Result<Box<dyn Consumer>, TransportError> {
-    Ok(Box::new(SqliteConsumer::new(&settings(url, options)?, timeout)?))
+    Ok(match settings(url, options)? {
+        Settings::Sqlite(settings) => Box::new(SqliteConsumer::new(&settings, timeout)?),
+        Settings::Redis(settings) => Box::new(RedisConsumer::new(*settings, timeout)),
+    })
 }
 
 /// Whether two URLs name the same store, so that results can be written in the transaction of a settlement.
 ///
 /// # Errors
 /// [`TransportError::Config`] when a URL cannot be used.
-pub fn same_store(left: &str, right: &str) -> Result<bool, TransportError> {
-    let none = Options::new();
-    Ok(settings(left, &none)?.place == settings(right, &none)?.place)
+pub fn same_store(
+    left: &str,
+    left_options: &Options,
+    right: &str,
+    right_options: &Options,
+) -> Result<bool, TransportError> {
+    Ok(match (settings(left, left_options)?, settings(right, right_options)?) {
+        (Settings::Sqlite(left), Settings::Sqlite(right)) => left.place == right.place,
+        (Settings::Redis(left), Settings::Redis(right)) => left.same_store(&right),
+        _ => false,
+    })
+}
+
+enum Settings {
+    Sqlite(sqlite::Settings),
+    Redis(Box<redis::Settings>),
 }
 
 fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
     match url.split_once(':') {
-        Some(("sqlite" | "memory", _)) => Settings::parse(url, options),
+        Some(("sqlite" | "memory", _)) => Ok(Settings::Sqlite(sqlite::Settings::parse(url, options)?)),
+        Some(("redis" | "rediss" | "redis+socket" | "sentinel" | "socket", _)) => {
+            Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?)))
+        }
         _ => Err(TransportError::Config(format!(
-            "no transport for '{}': write 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or 'memory://'",
+            "no transport for '{}': write 'redis://host:6379/0', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
+             'memory://'",
             redacted(url)
         ))),
     }

@@ -5,9 +5,108 @@ use std::collections::BTreeMap;
 /// Option name to its text. A name in the URL wins over the same name in the table.
 pub type Options = BTreeMap<String, String>;
 
+/// Options of `broker_transport_options` that some transport knows, of ours or of Kombu's. A transport refuses a name
+/// that is neither its own nor here, so that a slip of the pen is told; one that is here has no meaning for it.
+const KNOWN_SOMEWHERE: [&str; 45] = [
+    "ack_emulation",
+    "allow_network_fs",
+    "body_encoding",
+    "busy_timeout",
+    "client_name",
+    "confirm_publish",
+    "confirm_timeout",
+    "deadletter_queue",
+    "errback",
+    "fanout_patterns",
+    "fanout_prefix",
+    "global_keyprefix",
+    "health_check_interval",
+    "interval_max",
+    "interval_start",
+    "interval_step",
+    "lease",
+    "master_name",
+    "max_connections",
+    "max_message_bytes",
+    "max_retries",
+    "min_other_sentinels",
+    "polling_interval",
+    "priority_steps",
+    "queue_order_strategy",
+    "retry_on_timeout",
+    "retry_policy",
+    "sentinel_fanout_compat",
+    "sentinel_kwargs",
+    "sep",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "socket_keepalive_options",
+    "socket_timeout",
+    "synchronous",
+    "unacked_index_key",
+    "unacked_key",
+    "unacked_mutex_expire",
+    "unacked_mutex_key",
+    "unacked_restore_interval",
+    "unacked_restore_limit",
+    "unacked_restore_throttle",
+    "visibility_timeout",
+    "virtual_host",
+    "wait_for_interval",
+];
+
+/// Whether an option means something to some transport. The name of a table's member is `table.member`.
+pub(crate) fn known_somewhere(name: &str) -> bool {
+    let table = name.split('.').next().unwrap_or(name);
+    KNOWN_SOMEWHERE.contains(&table)
+}
+
+/// The bytes that `%xx` in a URL stand for, as text.
+pub(crate) fn percent_decoded(text: &str) -> Result<String, String> {
+    if !text.contains('%') {
+        return Ok(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        rest = tail;
+        if first != b'%' {
+            bytes.push(first);
+            continue;
+        }
+        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let byte = hex.and_then(|two| u8::from_str_radix(two, 16).ok());
+        bytes
+            .push(byte.ok_or_else(|| format!("'%' in '{text}' is not followed by two hex digits: write %25 for '%'"))?);
+        rest = &tail[2..];
+    }
+    String::from_utf8(bytes).map_err(|_| format!("'{text}' is not UTF-8"))
+}
+
+/// A number of seconds between two bounds.
+pub(crate) fn seconds(name: &str, value: &str, least: f64, most: f64) -> Result<std::time::Duration, String> {
+    match value.parse::<f64>() {
+        Ok(number) if number >= least && number <= most => Ok(std::time::Duration::from_secs_f64(number)),
+        _ => Err(format!("{name} is a number of seconds from {least} to {most}, not '{value}'")),
+    }
+}
+
+/// A truth value as people and Python write it.
+pub(crate) fn truth(name: &str, value: &str) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err(format!("{name} is 'true' or 'false', not '{value}'")),
+    }
+}
+
 /// `url` without its password, for logs and errors.
 #[must_use]
 pub fn redacted(url: &str) -> String {
+    url.split(';').map(one_redacted).collect::<Vec<_>>().join(";")
+}
+
+fn one_redacted(url: &str) -> String {
     let Some(at) = url.find("://") else { return url.to_owned() };
     let rest = &url[at + 3..];
     let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
@@ -27,5 +126,6 @@ mod tests {
         assert_eq!(redacted("amqp://me:p@ss@host/v"), "amqp://me:**@host/v");
         assert_eq!(redacted("sqlite:////var/lib/a@b:c.db"), "sqlite:////var/lib/a@b:c.db");
         assert_eq!(redacted("nonsense"), "nonsense");
+        assert_eq!(redacted("redis://:a@x;redis://u:b@y/1"), "redis://:**@x;redis://u:**@y/1");
     }
 }

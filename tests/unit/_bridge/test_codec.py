@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import datetime as dt
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,17 @@ def test_payload_in_every_serializer_and_compression(serializer: str, compressio
         data, headers["compression"] = codec.compress(data, compression)
     sent = message(data, content_type, encoding, **headers)
     assert list(codec.payload(sent, codec.accept_types([serializer]))) == BODY
+
+
+@pytest.mark.parametrize("separators", [(", ", ": "), (",", ":")])
+def test_the_embed_of_a_task_without_callbacks_is_a_dict_of_its_own(separators: tuple[str, str]) -> None:
+    embed: dict[str, object] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    text = json.dumps([[1], {}, embed, {**embed, "x": 1}], separators=separators)
+    first, second = codec.json_loads(text), codec.json_loads(text)
+    assert first == second == json.loads(text)
+    assert list(first[2]) == ["callbacks", "errbacks", "chain", "chord"]
+    first[2]["chain"] = ["changed"]
+    assert second[2] == codec.json_loads(text)[2] == embed
 
 
 def test_payload_of_protocol_1_and_hybrid() -> None:

@@ -10,6 +10,7 @@ from celeriac import Celery
 from celeriac.app.backends import by_name, by_url
 from celeriac.backends.base import DisabledBackend, KeyValueStoreBackend
 from celeriac.backends.cache import CacheBackend
+from celeriac.backends.redis import RedisBackend, SentinelBackend
 from celeriac.backends.sqlite import SQLiteBackend
 from celeriac.exceptions import ImproperlyConfigured
 
@@ -26,6 +27,13 @@ class OwnBackend(KeyValueStoreBackend):
         ("sqlite:///some.db", SQLiteBackend, "sqlite:///some.db"),
         ("memory://", CacheBackend, "memory://"),
         ("cache+memory://", CacheBackend, "memory://"),
+        ("redis", RedisBackend, None),
+        ("redis://localhost/1", RedisBackend, "redis://localhost/1"),
+        ("rediss://localhost/1", RedisBackend, "rediss://localhost/1"),
+        ("redis+socket:///run/redis.sock", RedisBackend, "socket:///run/redis.sock"),
+        ("unix:///run/redis.sock", RedisBackend, "unix:///run/redis.sock"),
+        ("sentinel://a:26379/0;sentinel://b:26379/0", SentinelBackend, "sentinel://a:26379/0;sentinel://b:26379/0"),
+        ("celeriac.backends.redis:RedisBackend", RedisBackend, None),
         (f"{__name__}:OwnBackend", OwnBackend, None),
         (f"{__name__}.OwnBackend", OwnBackend, None),
         (f"{__name__}.OwnBackend://somewhere", OwnBackend, f"{__name__}.OwnBackend://somewhere"),
@@ -38,9 +46,7 @@ def test_backends_by_url(setting: Any, cls: type[Any], url: str | None) -> None:
     assert rest == url
 
 
-@pytest.mark.parametrize(
-    "setting", ["redis://localhost/0", "db+sqlite:///x.db", "rpc://", "cache+memcached://host", "mongodb://h", "s3"]
-)
+@pytest.mark.parametrize("setting", ["db+sqlite:///x.db", "rpc://", "cache+memcached://host", "mongodb://h", "s3"])
 def test_what_comes_later_says_what_is_there_now(setting: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"not supported yet; supported now: sqlite:///path, memory://"):
         by_url(setting)

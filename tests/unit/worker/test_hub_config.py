@@ -108,5 +108,5 @@ def test_limits_of_a_task_go_before_those_of_the_worker(app: Celery) -> None:
     def other() -> None: ...
 
     worker = worker_of(app, time_limit=30)
-    assert limits(worker, own) == {"hard_limit_us": 2_000_000, "soft_limit_us": 500_000}
-    assert limits(worker, other) == {"hard_limit_us": 30_000_000}
+    assert _hub_config.limits(worker, own) == {"hard_limit_us": 2_000_000, "soft_limit_us": 500_000}
+    assert _hub_config.limits(worker, other) == {"hard_limit_us": 30_000_000}

@@ -3,8 +3,9 @@
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, End, Settlement};
 
+use super::careful::Careful;
 use super::dispatch::LOOK_US;
-use super::{ChildId, Engine, Held, Loss, Place, Stopping, Work, priority};
+use super::{ChildId, Engine, Held, Loss, Stopping, Work};
 use crate::hash::TagMap;
 use crate::outcome::{Outcome, settlement};
 use crate::{Now, Verdict};
@@ -42,8 +43,10 @@ pub(super) struct Child {
     stuck_in: Option<DeliveryTag>,
     /// Since then it has tasks and runs none.
     quiet_since_us: Option<u64>,
-    /// Until then it gets nothing.
+    /// Until then it gets nothing; 0: it is not avoided.
     pub(super) avoided_until_us: u64,
+    /// It gets nothing but this.
+    pub(super) careful: Option<Careful>,
     /// Tasks that it may still be given; `None` for no limit.
     budget: Option<u64>,
     /// The task that was interrupted.
@@ -79,12 +82,14 @@ impl Child {
         }
     }
 
-    /// It was given one more task. True if that was the last.
-    pub(super) fn spend(&mut self) -> bool {
-        let Some(budget) = &mut self.budget else { return false };
-        *budget = budget.saturating_sub(1);
-        self.up = *budget > 0;
-        !self.up
+    /// It is given `tag`. It takes no more if that was the last that it may have.
+    pub(super) fn take(&mut self, tag: DeliveryTag, job: Job) {
+        self.work_us += job.share_us;
+        self.jobs.insert(tag, job);
+        if let Some(budget) = &mut self.budget {
+            *budget = budget.saturating_sub(1);
+            self.up = *budget > 0;
+        }
     }
 
     /// It has `tag` no longer.
@@ -92,6 +97,7 @@ impl Child {
         let Some(job) = self.jobs.remove(&tag) else { return false };
         self.work_us -= job.share_us;
         self.stuck_in = self.stuck_in.filter(|stuck| *stuck != tag);
+        self.careful = self.careful.filter(|careful| !careful.is_of(tag));
         if self.jobs.is_empty() {
             self.quiet_since_us = None;
             self.next_look_us = Some(self.avoided_until_us).filter(|at| *at > 0);
@@ -124,6 +130,7 @@ impl Engine {
     pub fn child_down(&mut self, child: ChildId) {
         if let Some(state) = self.children.get_mut(child) {
             state.up = false;
+            self.unname_on(child);
         }
     }
 
@@ -206,8 +213,9 @@ impl Engine {
         }
         self.tasks.long(run_us.saturating_mul(1000));
         let expected = self.tasks.overall.expected_us();
-        for _ in 0..self.window.excess(self.ready.len(), self.children_up(), expected) {
-            let Some(tag) = self.ready.pop_last() else { break };
+        let ready = self.ready.len() + self.careful.len();
+        for _ in 0..self.window.excess(ready, self.children_up(), expected) {
+            let Some(tag) = self.pop_last() else { break };
             self.hand_back(tag, now);
         }
     }
@@ -260,14 +268,11 @@ impl Engine {
     /// A task that no child has any more, and that was not started: next in line, or back to the broker when stopping.
     pub(super) fn back_in_line(&mut self, tag: DeliveryTag, now: Now) {
         let stopping = self.stopping != Stopping::No;
-        let Some(held) = self.find_mut(tag) else { return };
-        if stopping {
+        if stopping && self.find_mut(tag).is_some() {
             self.hand_back(tag, now);
             return;
         }
-        held.place = Place::Ready;
-        let level = priority(&held.delivery);
-        self.ready.push_front(level, tag);
+        self.line_up(tag, true);
     }
 
     /// A child dropped a task: it will neither start nor end it.
@@ -308,10 +313,8 @@ impl Engine {
                 told_as
             };
             held.cause = cause.map(|text| text.as_str().into());
-            held.place = Place::Ready;
             held.answer = Some(answer);
-            let level = priority(&held.delivery);
-            self.ready.push_front(level, tag);
+            self.line_up(tag, true);
         }
     }
 
@@ -321,6 +324,7 @@ impl Engine {
         state.up = false;
         state.recall_wanted = false;
         let mut tags: Vec<_> = state.jobs.keys().copied().collect();
+        self.unname_on(child);
         tags.sort_unstable();
         for tag in tags.into_iter().rev() {
             self.lost_with(child, tag, running == Some(tag), Some(loss), now);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use celeriac_protocol::DeliveryTag;
 
-use super::children::Job;
+use super::children::{Child, Job};
 use super::{Assignment, ChildId, Engine, Notice, Place, Stopping, Work};
 use crate::policy::{BATCH_MAX, BATCH_US, Fill};
 use crate::{Now, Verdict};
@@ -24,38 +24,74 @@ impl Engine {
         if self.stopping != Stopping::No || self.pending.bytes > MAX_PENDING_BYTES {
             return;
         }
-        while !self.ready.is_empty() {
-            let Some(child) = self.freest_child(now) else { return };
-            let batch = self.fill(child, now);
+        self.give_stored(now);
+        let mut kept_free = None;
+        loop {
+            let careful = if kept_free.is_none() { self.first_careful(now) } else { None };
+            let fresh = self.first_fresh();
+            if careful.is_some_and(|first| fresh.is_none_or(|fresh| first < fresh)) {
+                match self.freest_child(|_, _| true) {
+                    Some(child) if self.children[child].jobs.is_empty() => {
+                        self.name(child);
+                        continue;
+                    }
+                    busy => kept_free = busy,
+                }
+            }
+            if fresh.is_none() {
+                return;
+            }
+            let takes_more =
+                |id, child: &Child| Some(id) != kept_free && child.work_us < BATCH_US && child.jobs.len() <= BATCH_MAX;
+            let Some(child) = self.freest_child(takes_more) else { return };
+            let batch = self.fill(child, careful.filter(|_| kept_free.is_none()), now);
             if batch.is_empty() {
                 return;
             }
-            let state = &mut self.children[child];
-            state.look_after(LOOK_US, now);
-            let is_spent = !state.up;
-            self.work.push_back(Work::Dispatch { child, batch });
-            if is_spent {
-                self.work.push_back(Work::Retire { child });
-            }
+            self.hand_over(child, batch, now);
         }
     }
 
-    /// Idle ones first, then the one with the least work; none that has a batch's worth in hand.
-    fn freest_child(&self, now: Now) -> Option<ChildId> {
-        let takes_more = self
-            .children
-            .iter()
-            .enumerate()
-            .filter(|(_, child)| child.up && child.avoided_until_us <= now.mono_us)
-            .filter(|(_, child)| child.work_us < BATCH_US && child.jobs.len() <= BATCH_MAX);
-        takes_more.min_by_key(|(_, child)| (child.jobs.len().min(1), child.work_us)).map(|(id, _)| id)
+    /// Gives a child what it has taken; one that may have no more is replaced once it has ended that.
+    pub(super) fn hand_over(&mut self, child: ChildId, batch: Vec<Assignment>, now: Now) {
+        let state = &mut self.children[child];
+        state.look_after(LOOK_US, now);
+        let is_spent = !state.up;
+        self.work.push_back(Work::Dispatch { child, batch });
+        if is_spent {
+            self.work.push_back(Work::Retire { child });
+        }
     }
 
-    fn fill(&mut self, child: ChildId, now: Now) -> Vec<Assignment> {
+    /// The first delivery that begins like any other, with its level.
+    fn first_fresh(&mut self) -> Option<(usize, DeliveryTag)> {
+        while let Some(first @ (_, tag)) = self.ready.first() {
+            if self.find_mut(tag).is_some() {
+                return Some(first);
+            }
+            self.ready.pop(); // settled in the meantime
+        }
+        None
+    }
+
+    /// Of those that `may` take something, and are not kept free for one task: idle ones first, then the one with the
+    /// least work.
+    fn freest_child(&self, may: impl Fn(ChildId, &Child) -> bool) -> Option<ChildId> {
+        let free = self.children.iter().enumerate().filter(|(id, child)| {
+            child.up && child.careful.is_none() && child.avoided_until_us == 0 && may(*id, child)
+        });
+        free.min_by_key(|(_, child)| (child.jobs.len().min(1), child.work_us)).map(|(id, _)| id)
+    }
+
+    /// A batch of what is in line before `end`.
+    fn fill(&mut self, child: ChildId, end: Option<(usize, DeliveryTag)>, now: Now) -> Vec<Assignment> {
         let mut fill = Fill::default();
         let mut batch = Vec::new();
         let busy = !self.children[child].jobs.is_empty();
-        while let Some(tag) = self.ready.peek() {
+        while let Some(place @ (_, tag)) = self.ready.first() {
+            if end.is_some_and(|end| end < place) {
+                break;
+            }
             let Some((assignment, share_us)) = self.prepare(tag, now) else {
                 self.ready.pop(); // settled in the meantime
                 continue;
@@ -69,11 +105,9 @@ impl Engine {
             if let Some(held) = self.find_mut(tag) {
                 held.place = Place::Child(child);
             }
-            let state = &mut self.children[child];
-            state.jobs.insert(tag, Job { share_us });
-            state.work_us += share_us;
+            self.children[child].take(tag, Job { share_us });
             batch.push(assignment);
-            if state.spend() {
+            if !self.children[child].up {
                 break;
             }
         }
@@ -81,7 +115,7 @@ impl Engine {
     }
 
     /// Last checks before a task goes to a child; `None` if it is not held any more.
-    fn prepare(&mut self, tag: DeliveryTag, now: Now) -> Option<(Assignment, u64)> {
+    pub(super) fn prepare(&mut self, tag: DeliveryTag, now: Now) -> Option<(Assignment, u64)> {
         let held = match self.ledger.get_mut(tag) {
             Some(held) => held,
             None => self.acked.get_mut(&tag)?,

@@ -4,7 +4,9 @@
 //! at once. A cycle that failed is put back in front of what came since; one that the broker refuses is taken
 //! apart until the one end that it refuses is alone, and that message goes to the dead-letter store.
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, End, Publication, ResultWrite, Settlement};
@@ -15,8 +17,6 @@ use crate::outcome::settlement;
 
 /// Most ends in one cycle: bounds the transaction.
 const MAX_ENDS: usize = 512;
-/// States of tasks that go on which may wait; beyond it only the latest of each key is kept.
-const MAX_PROGRESS: usize = 1_024;
 const FIRST_RETRY_US: u64 = 100_000;
 const LAST_RETRY_US: u64 = 5_000_000;
 
@@ -29,7 +29,8 @@ pub(super) struct Pending {
     /// The next cycle carries no end at all: what belongs to none was refused with the rest. It goes before `alone`, so
     /// that no older state overwrites the end of a task.
     loose_alone: bool,
-    progress: Vec<(DeliveryTag, ResultWrite)>,
+    /// States of tasks that go on, by their key: of many between two cycles only the last is stored.
+    progress: BTreeMap<Arc<str>, (DeliveryTag, ResultWrite)>,
     results: Vec<ResultWrite>,
     publish: Vec<Publication>,
     pub(super) started: Vec<DeliveryTag>,
@@ -60,7 +61,7 @@ impl Pending {
     pub(super) fn forget(&mut self, tag: DeliveryTag) {
         self.ends.retain(|end| end.tag != tag);
         self.alone.retain(|end| end.tag != tag);
-        self.progress.retain(|(of, _)| *of != tag);
+        self.progress.retain(|_, (of, _)| *of != tag);
         self.started.retain(|of| *of != tag);
         if self.under_way.is_some() {
             self.lost_meanwhile.push(tag);
@@ -70,7 +71,7 @@ impl Pending {
 
     fn weigh(&mut self) {
         let ends = self.ends.iter().chain(&self.alone).map(|end| weight(&end.results, &end.publish)).sum::<usize>();
-        let progress = self.progress.iter().map(|(_, write)| write.value.len()).sum::<usize>();
+        let progress = self.progress.values().map(|(_, write)| write.value.len()).sum::<usize>();
         self.bytes = ends + progress + weight(&self.results, &self.publish);
     }
 
@@ -95,12 +96,24 @@ impl Pending {
     pub(super) fn is_down(&self) -> bool {
         self.down
     }
+
+    /// The broker is there, and no failure is so young that a cycle must wait.
+    pub(super) fn may_leave(&self, now: Now) -> bool {
+        !self.down && self.retry_at_us.is_none_or(|at| now.mono_us >= at)
+    }
+
+    /// The end of `tag` may not be stored yet.
+    pub(super) fn owes(&self, tag: DeliveryTag) -> bool {
+        self.under_way.is_some() || self.ends.iter().chain(&self.alone).any(|end| end.tag == tag)
+    }
 }
 
 impl Engine {
     /// A child reports the end of an attempt.
     pub fn outcome(&mut self, child: ChildId, report: Report, now: Now) {
         let tag = report.tag;
+        let careful =
+            self.children.get(child).and_then(|state| state.careful).is_some_and(|careful| careful.is_of(tag));
         if !self.children.get_mut(child).is_some_and(|state| state.done(tag)) {
             self.stats.refused += 1;
             return;
@@ -116,7 +129,7 @@ impl Engine {
         }
         self.stats.ended += 1;
         if !self.pending.progress.is_empty() && !report.results.is_empty() {
-            self.pending.progress.retain(|(of, _)| *of != tag);
+            self.pending.progress.retain(|_, (of, _)| *of != tag);
         }
         if !self.pending.started.is_empty() {
             self.pending.started.retain(|of| *of != tag);
@@ -138,6 +151,9 @@ impl Engine {
             self.pending.results.extend(report.results);
             self.pending.publish.extend(report.publish);
         }
+        if careful {
+            self.careful_ended(child, tag);
+        }
     }
 
     /// States of a task that goes on.
@@ -145,15 +161,21 @@ impl Engine {
         if self.find_mut(tag).is_none() {
             return;
         }
-        self.pending.bytes += weight(&results, &[]);
-        self.pending.progress.extend(results.into_iter().map(|write| (tag, write)));
-        if self.pending.progress.len() > MAX_PROGRESS {
-            let mut seen = std::collections::HashSet::new();
-            let mut latest: Vec<_> = self.pending.progress.drain(..).rev().collect();
-            latest.retain(|(_, write)| seen.insert(write.key.clone()));
-            latest.reverse();
-            self.pending.progress = latest;
-            self.pending.weigh();
+        let pending = &mut self.pending;
+        for write in results {
+            let bytes = write.value.len();
+            match pending.progress.entry(Arc::clone(&write.key)) {
+                Entry::Vacant(slot) => {
+                    slot.insert((tag, write));
+                    pending.bytes += bytes;
+                }
+                // Nothing unmakes a success, not here either.
+                Entry::Occupied(slot) if slot.get().1.success => {}
+                Entry::Occupied(mut slot) => {
+                    pending.bytes = (pending.bytes + bytes).saturating_sub(slot.get().1.value.len());
+                    slot.insert((tag, write));
+                }
+            }
         }
     }
 
@@ -167,8 +189,7 @@ impl Engine {
 
     /// The next cycle, if one may leave now and has something to say.
     pub fn next_cycle(&mut self, now: Now) -> Option<Cycle> {
-        let waits = self.pending.retry_at_us.is_some_and(|at| now.mono_us < at);
-        if self.pending.under_way.is_some() || self.pending.down || waits {
+        if self.pending.under_way.is_some() || !self.pending.may_leave(now) {
             return None;
         }
         self.pending.retry_at_us = None;
@@ -197,13 +218,16 @@ impl Engine {
             }
             // What a failed cycle had comes first: it is older than any state of the same task.
             cycle.results.append(&mut pending.results);
-            cycle.results.extend(pending.progress.drain(..).map(|(_, write)| write));
+            cycle.results.extend(std::mem::take(&mut pending.progress).into_values().map(|(_, write)| write));
             cycle.publish.append(&mut pending.publish);
             cycle.started.append(&mut pending.started);
         }
         pending.weigh_after_cycle();
         pending.under_way = Some(cycle.id);
         pending.credit_sent = cycle.credit_total;
+        if !cycle.started.is_empty() {
+            self.starts_submitted();
+        }
         Some(cycle)
     }
 
@@ -234,6 +258,7 @@ impl Engine {
                 format!("the ends of {} tasks were refused: others have them, their lease had run out", lost.len());
             self.notices.push(Notice::Warning(text));
         }
+        self.starts_stored();
     }
 
     /// Nothing of a cycle was done.
@@ -246,20 +271,26 @@ impl Engine {
             self.pending.under_way = None;
         }
         let lost = std::mem::take(&mut self.pending.lost_meanwhile);
+        let ends = cycle.ends.len();
         cycle.ends.retain(|end| !lost.contains(&end.tag));
-        cycle.started.retain(|tag| !lost.contains(tag));
+        let whole = cycle.ends.len() == ends;
+        cycle.started.retain(|tag| self.ledger.get(*tag).is_some());
+        self.pending.started.append(&mut cycle.started);
+        self.unname_all(true);
         self.pending.credit_sent = self.pending.credit_sent.min(self.received); // nobody has heard of it
         if failure == Failure::Transient {
             let step = (self.pending.retry_step_us * 2).clamp(FIRST_RETRY_US, LAST_RETRY_US);
             self.pending.retry_step_us = step;
             self.pending.retry_at_us = Some(now.mono_us + step);
             self.put_back(cycle);
+            self.free_ended();
             return Ok(());
         }
         if failure == Failure::Permanent {
             return Err(Fatal(why.to_owned()));
         }
-        self.take_apart(cycle, why);
+        self.take_apart(cycle, whole, why);
+        self.free_ended();
         Ok(())
     }
 
@@ -271,14 +302,12 @@ impl Engine {
         pending.results = cycle.results;
         cycle.publish.append(&mut pending.publish);
         pending.publish = cycle.publish;
-        pending.started.append(&mut cycle.started);
         pending.weigh();
     }
 
-    fn take_apart(&mut self, mut cycle: Cycle, why: &str) {
-        let held = |tag: &DeliveryTag| self.ledger.get(*tag).is_some();
-        self.pending.started.extend(cycle.started.drain(..).filter(held));
-        let single = cycle.ends.len() == 1 && cycle.results.is_empty() && cycle.publish.is_empty();
+    /// `whole`: else what the broker refused may be what was lost meanwhile.
+    fn take_apart(&mut self, mut cycle: Cycle, whole: bool, why: &str) {
+        let single = whole && cycle.ends.len() == 1 && cycle.results.is_empty() && cycle.publish.is_empty();
         if !cycle.results.is_empty() || !cycle.publish.is_empty() {
             // Nobody waits for a state of a task that goes on; the end of an early-acked one has no message to keep.
             let (results, publish) = (cycle.results.len(), cycle.publish.len());
@@ -314,6 +343,7 @@ impl Engine {
     /// The transport lost its broker.
     pub fn down(&mut self) {
         self.pending.down = true;
+        self.unname_all(false);
     }
 
     /// The transport has its broker again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use celeriac_protocol::{Delivery, DeliveryTag, End, Settlement};
 
-use super::{Engine, Held, Notice, Place, Stopping, priority};
+use super::{Engine, Held, Notice, Place, Stopping};
 use crate::reception::Reception;
 use crate::{Now, Verdict};
 
@@ -51,7 +51,6 @@ impl Engine {
         } else if self.notify_received {
             self.notices.push(Notice::Received(Arc::clone(&delivery)));
         }
-        let level = priority(&delivery);
         let place = match reception {
             Reception::Wait(wait_ms) if verdict == Verdict::Run => {
                 let due_us = now.mono_us.saturating_add(u64::try_from(wait_ms).unwrap_or(0) * 1000);
@@ -70,7 +69,7 @@ impl Engine {
                 self.waiting.cancel(timer);
             }
         } else if place == Place::Ready {
-            self.ready.push(level, tag);
+            self.line_up(tag, false);
         }
     }
 
@@ -88,12 +87,14 @@ impl Engine {
                 match settled.item.place {
                     Place::Waiting(timer) => drop(self.waiting.cancel(timer)),
                     Place::Child(child) => self.want_recall(child),
+                    Place::Named(child) => self.children[child].careful = None,
                     Place::Ready => {}
                 }
             }
             self.acked.remove(&tag); // its ack is not stored
             self.pending.forget(tag);
         }
+        self.free_ended();
         if !tags.is_empty() {
             let text = format!("{} deliveries were lost: their lease ran out and others have them now", tags.len());
             self.notices.push(Notice::Warning(text));

@@ -5,11 +5,13 @@
 //! - each delivery that was opened is settled exactly once, or the transport said that it is lost;
 //! - deliveries held, plus credit not used up, are at most the prefetch;
 //! - after a stop every delivery is settled or handed back;
-//! - nothing is stored for a delivery that was lost.
+//! - nothing is stored for a delivery that was lost;
+//! - what was delivered before begins only once its start is stored, alone on an idle child.
 //!
-//! Files: `intake` (reception), `dispatch` (to children), `children` (what the hub sees of them), `ends` (outcomes and
-//! cycles), `stop`.
+//! Files: `intake` (reception), `dispatch` (to children), `careful` (of what was delivered before), `children` (what the
+//! hub sees of them), `ends` (outcomes and cycles), `stop`.
 
+mod careful;
 mod children;
 mod dispatch;
 mod ends;
@@ -56,6 +58,8 @@ struct Held {
 enum Place {
     Ready,
     Waiting(TimerId),
+    /// Begins there once that is stored.
+    Named(ChildId),
     Child(ChildId),
 }
 
@@ -69,6 +73,8 @@ pub struct Engine {
     /// Tasks that go on after their delivery was acked.
     acked: TagMap<DeliveryTag, Held>,
     ready: Ready,
+    /// Ready, too; these begin carefully.
+    careful: Ready,
     waiting: Wheel<DeliveryTag>,
     tasks: Tasks,
     revoked: Revoked,
@@ -93,6 +99,7 @@ impl Engine {
             ledger: Ledger::default(),
             acked: TagMap::default(),
             ready: Ready::default(),
+            careful: Ready::default(),
             waiting: Wheel::default(),
             tasks: Tasks::new(&config.tasks),
             revoked: Revoked::default(),
@@ -123,10 +130,7 @@ impl Engine {
     /// Time has passed: what waited for it becomes ready.
     pub fn tick(&mut self, now: Now) {
         while let Some(tag) = self.waiting.pop_due(now.mono_us) {
-            if let Some(held) = self.ledger.get_mut(tag) {
-                held.place = Place::Ready;
-                self.ready.push(priority(&held.delivery), tag);
-            }
+            self.line_up(tag, false);
         }
     }
 
@@ -158,7 +162,7 @@ impl Engine {
         Stats {
             held: self.ledger.held() as u64,
             held_bytes: self.ledger.bytes() as u64,
-            ready: self.ready.len() as u64,
+            ready: (self.ready.len() + self.careful.len() + self.named()) as u64,
             waiting: self.waiting.len() as u64,
             with_children: self.children.iter().map(|child| child.jobs.len() as u64).sum(),
             ..self.stats

@@ -26,12 +26,17 @@ impl Engine {
                     self.waiting.cancel(timer);
                     self.hand_back(tag, now);
                 }
+                Place::Named(child) => {
+                    self.children[child].careful = None;
+                    self.pending.started.retain(|of| *of != tag);
+                    self.hand_back(tag, now);
+                }
                 Place::Ready | Place::Child(_) => self.hand_back(tag, now),
             }
         }
         // What was acked and never started again (a verdict that waits) has no message to hand back.
         self.acked.retain(|_, held| matches!(held.place, Place::Child(_)));
-        while self.ready.pop().is_some() {}
+        while self.ready.pop().or_else(|| self.careful.pop()).is_some() {}
     }
 
     pub(super) fn hand_back(&mut self, tag: DeliveryTag, now: Now) {

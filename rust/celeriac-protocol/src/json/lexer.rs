@@ -8,7 +8,10 @@ use std::fmt;
 use super::plain::plain_end;
 
 /// Reads tokens of a JSON text from left to right.
-#[derive(Debug, Clone)]
+///
+/// What is not inlined here takes text and place and gives back where it stopped, so that `at` of a caller's loop stays in
+/// a register (measured: an eighth of a scan).
+#[derive(Debug, Clone, Copy)]
 pub struct Lexer<'a> {
     text: &'a str,
     at: usize,
@@ -21,6 +24,17 @@ pub enum Str<'a> {
     Plain(&'a str),
     /// Holds escapes, all well formed: to be undone with [`super::unescape`].
     Escaped(&'a str),
+}
+
+/// Where the content of a string stands in the text, between its quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrSpan {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte: the closing quote.
+    pub end: usize,
+    /// Holds escapes, all well formed: to be undone with [`super::unescape`].
+    pub escaped: bool,
 }
 
 /// A number, classified as Python does.
@@ -88,6 +102,22 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0 }
     }
 
+    /// Takes, with a reader that is not inlined: it gets text and place, and answers with what it found and its end.
+    #[inline]
+    pub(crate) fn take_with<T>(
+        &mut self,
+        reader: impl FnOnce(&'a str, usize) -> Result<(T, usize), JsonError>,
+    ) -> Result<T, JsonError> {
+        let (found, end) = reader(self.text, self.at)?;
+        self.at = end;
+        Ok(found)
+    }
+
+    /// In the middle of `text`.
+    pub(crate) fn at_byte(text: &'a str, at: usize) -> Self {
+        Self { text, at }
+    }
+
     /// Byte offset of what is read next.
     #[must_use]
     pub fn at(&self) -> usize {
@@ -100,24 +130,31 @@ impl<'a> Lexer<'a> {
         JsonError { problem, at: self.at }
     }
 
-    /// The next byte that is not blank, left in place; `None` at the end.
+    /// The next byte that is not blank, left in place; `None` at the end and for NUL, which starts nothing.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "measured: a tenth of a scan")]
     pub fn peek(&mut self) -> Option<u8> {
-        let byte = *self.text.as_bytes().get(self.at)?;
-        if byte > b' ' { Some(byte) } else { self.peek_after_blanks() }
+        let byte = self.byte(self.at);
+        if byte > b' ' {
+            return Some(byte);
+        }
+        // One blank is what `json.dumps` writes after each `:` and `,`. Known by a branch, which is foretold, rather than
+        // counted, for which all that follows would have to wait.
+        let next = self.byte(self.at + 1);
+        if byte == b' ' && next > b' ' {
+            self.at += 1;
+            return Some(next);
+        }
+        self.at = blanks_end(self.text.as_bytes(), self.at);
+        let byte = self.byte(self.at);
+        if byte == 0 { None } else { Some(byte) }
     }
 
-    #[inline]
-    fn peek_after_blanks(&mut self) -> Option<u8> {
-        let bytes = self.text.as_bytes();
-        loop {
-            let byte = *bytes.get(self.at)?;
-            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-                return Some(byte);
-            }
-            self.at += 1;
-        }
+    /// The byte at `at`; 0 beyond the end.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of `peek`")]
+    fn byte(&self, at: usize) -> u8 {
+        self.text.as_bytes().get(at).copied().unwrap_or(0)
     }
 
     /// Steps over the byte that [`Self::peek`] returned.
@@ -127,7 +164,8 @@ impl<'a> Lexer<'a> {
     }
 
     /// Takes `byte`, after blanks, if it is next.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
     pub fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -138,14 +176,46 @@ impl<'a> Lexer<'a> {
     ///
     /// # Errors
     /// [`Problem::Expected`] `what` if something else is next.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
     pub fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), JsonError> {
-        if self.take(byte) { Ok(()) } else { Err(self.expected(what)) }
+        if self.peek() != Some(byte) {
+            return Err(expected(self.at, what));
+        }
+        self.at += 1;
+        Ok(())
     }
 
-    #[cold]
-    fn expected(&self, what: &'static str) -> JsonError {
-        self.error(Problem::Expected(what))
+    /// Takes exactly these bytes if they stand here: for a guess at what follows, which costs one comparison. They must
+    /// end where a token ends or a blank follows, and be ASCII.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
+    pub fn take_guess(&mut self, guess: &[u8]) -> bool {
+        if self.text.as_bytes().get(self.at..self.at + guess.len()) != Some(guess) {
+            return false;
+        }
+        self.at += guess.len();
+        true
+    }
+
+    /// Takes what stands between the members of a container, or its end `close`: true if another member follows.
+    ///
+    /// # Errors
+    /// [`Problem::Expected`] `what` if it is neither.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
+    pub fn more(&mut self, close: u8, what: &'static str) -> Result<bool, JsonError> {
+        match self.peek() {
+            Some(b',') => {
+                self.at += 1;
+                Ok(true)
+            }
+            Some(byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(expected(self.at, what)),
+        }
     }
 
     /// Succeeds if only blanks are left.
@@ -153,7 +223,8 @@ impl<'a> Lexer<'a> {
     /// # Errors
     /// [`Problem::ExtraData`].
     pub fn end(&mut self) -> Result<(), JsonError> {
-        if self.peek().is_none() { Ok(()) } else { Err(self.error(Problem::ExtraData)) }
+        self.peek();
+        if self.at >= self.text.len() { Ok(()) } else { Err(self.error(Problem::ExtraData)) }
     }
 
     /// Takes a string, after blanks.
@@ -161,54 +232,39 @@ impl<'a> Lexer<'a> {
     /// # Errors
     /// If no string is next, it has no end, holds a control character or an ill-formed escape.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "measured: a quarter of a scan, by keeping the answer in registers")]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
     pub fn string(&mut self) -> Result<Str<'a>, JsonError> {
-        if self.peek() == Some(b'"') {
-            let start = self.at + 1;
-            let end = plain_end(self.text.as_bytes(), start);
-            if self.text.as_bytes().get(end) == Some(&b'"') {
-                self.at = end + 1;
-                return Ok(Str::Plain(&self.text[start..end]));
-            }
-        }
-        self.odd_string()
+        let StrSpan { start, end, escaped } = self.string_span()?;
+        let content = &self.text[start..end];
+        Ok(if escaped { Str::Escaped(content) } else { Str::Plain(content) })
     }
 
-    /// A string with escapes, or none.
-    #[cold]
-    #[inline(never)]
-    fn odd_string(&mut self) -> Result<Str<'a>, JsonError> {
-        self.expect(b'"', "a string")?;
-        let start = self.at;
-        self.at = plain_end(self.text.as_bytes(), start);
-        self.escaped_string(start)
+    /// Takes a string, after blanks, and says where it stands. For who compares or forgets it: a slice of the text costs
+    /// two looks at character boundaries.
+    ///
+    /// # Errors
+    /// As [`Self::string`].
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a quarter of a scan, by keeping the answer in registers")]
+    pub fn string_span(&mut self) -> Result<StrSpan, JsonError> {
+        if self.peek() != Some(b'"') {
+            return Err(expected(self.at, "a string"));
+        }
+        let start = self.at + 1;
+        let end = plain_end(self.text.as_bytes(), start);
+        if self.text.as_bytes().get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(StrSpan { start, end, escaped: false });
+        }
+        self.at = escaped_end(self.text.as_bytes(), end)? + 1;
+        Ok(StrSpan { start, end: self.at - 1, escaped: true })
     }
 
-    fn escaped_string(&mut self, start: usize) -> Result<Str<'a>, JsonError> {
-        let bytes = self.text.as_bytes();
-        loop {
-            match bytes.get(self.at) {
-                Some(b'"') => {
-                    let content = &self.text[start..self.at];
-                    self.at += 1;
-                    return Ok(Str::Escaped(content));
-                }
-                Some(b'\\') => match bytes.get(self.at + 1) {
-                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-                    Some(b'u')
-                        if bytes
-                            .get(self.at + 2..self.at + 6)
-                            .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) =>
-                    {
-                        self.at += 6;
-                    }
-                    _ => return Err(self.error(Problem::BadEscape)),
-                },
-                Some(_) => return Err(self.error(Problem::ControlCharacter)),
-                None => return Err(self.error(Problem::Expected("the end of a string"))),
-            }
-            self.at = plain_end(bytes, self.at);
-        }
+    /// The bytes of a string that [`Self::string_span`] took.
+    #[inline]
+    #[must_use]
+    pub fn content(&self, span: StrSpan) -> &'a [u8] {
+        &self.text.as_bytes()[span.start..span.end]
     }
 
     /// Takes a number that starts here with a digit or `-` (not: `NaN` and `Infinity`, see [`Self::constant`]).
@@ -217,44 +273,7 @@ impl<'a> Lexer<'a> {
     /// [`Problem::Expected`] a number.
     #[inline]
     pub fn number(&mut self) -> Result<Number<'a>, JsonError> {
-        let bytes = self.text.as_bytes();
-        let start = self.at;
-        let negative = bytes.get(start) == Some(&b'-');
-        let digits = start + usize::from(negative);
-        let mut at = digits;
-        let mut value: i64 = 0;
-        match bytes.get(at) {
-            Some(b'0') => at += 1,
-            Some(b'1'..=b'9') => {
-                while let Some(digit @ b'0'..=b'9') = bytes.get(at) {
-                    // Wraps for long numbers; those are told by their length below.
-                    value = value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
-                    at += 1;
-                }
-            }
-            Some(b'I') if negative => return self.constant(b"-Infinity", f64::NEG_INFINITY),
-            _ => return Err(self.error(Problem::Expected("a value"))),
-        }
-        let integer_end = at;
-        if bytes.get(at) == Some(&b'.') && bytes.get(at + 1).is_some_and(u8::is_ascii_digit) {
-            at = digits_end(bytes, at + 1);
-        }
-        if matches!(bytes.get(at), Some(b'e' | b'E')) {
-            let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
-            if bytes.get(at + 1 + sign).is_some_and(u8::is_ascii_digit) {
-                at = digits_end(bytes, at + 1 + sign);
-            }
-        }
-        self.at = at;
-        let text = &self.text[start..at];
-        if at != integer_end {
-            // The grammar above is a part of Rust's, so this cannot fail.
-            return text.parse().map(Number::Float).map_err(|_| self.error(Problem::Expected("a number")));
-        }
-        if at - digits <= 18 {
-            return Ok(Number::Int(if negative { -value } else { value }));
-        }
-        Ok(text.parse().map_or(Number::Big(text), Number::Int))
+        self.take_with(number_at)
     }
 
     /// Takes `NaN`, `Infinity` or `-Infinity`, which stand here.
@@ -269,14 +288,98 @@ impl<'a> Lexer<'a> {
     ///
     /// # Errors
     /// [`Problem::Expected`] a value.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
     pub fn literal(&mut self, name: &[u8]) -> Result<(), JsonError> {
-        if self.text.as_bytes()[self.at..].starts_with(name) {
+        if self.text.as_bytes().get(self.at..self.at + name.len()) == Some(name) {
             self.at += name.len();
             return Ok(());
         }
-        Err(self.error(Problem::Expected("a value")))
+        Err(expected(self.at, "a value"))
     }
+}
+
+#[cold]
+fn expected(at: usize, what: &'static str) -> JsonError {
+    JsonError { problem: Problem::Expected(what), at }
+}
+
+/// The closing quote of a string whose plain part ends at `at`, not with a quote.
+#[cold]
+#[inline(never)]
+fn escaped_end(bytes: &[u8], mut at: usize) -> Result<usize, JsonError> {
+    loop {
+        let problem = match bytes.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => match bytes.get(at + 1) {
+                Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                    at = plain_end(bytes, at + 2);
+                    continue;
+                }
+                Some(b'u') if bytes.get(at + 2..at + 6).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) => {
+                    at = plain_end(bytes, at + 6);
+                    continue;
+                }
+                _ => Problem::BadEscape,
+            },
+            Some(_) => Problem::ControlCharacter,
+            None => Problem::Expected("the end of a string"),
+        };
+        return Err(JsonError { problem, at });
+    }
+}
+
+/// The number at `start`, and its end.
+fn number_at(text: &str, start: usize) -> Result<(Number<'_>, usize), JsonError> {
+    let bytes = text.as_bytes();
+    let negative = bytes.get(start) == Some(&b'-');
+    let digits = start + usize::from(negative);
+    let mut at = digits;
+    let mut value: i64 = 0;
+    match bytes.get(at) {
+        Some(b'0') => at += 1,
+        Some(b'1'..=b'9') => {
+            while let Some(digit @ b'0'..=b'9') = bytes.get(at) {
+                // Wraps for long numbers; those are told by their length below.
+                value = value.wrapping_mul(10).wrapping_add(i64::from(digit - b'0'));
+                at += 1;
+            }
+        }
+        Some(b'I') if negative => {
+            let mut lexer = Lexer { text, at: start };
+            return lexer.constant(b"-Infinity", f64::NEG_INFINITY).map(|number| (number, lexer.at));
+        }
+        _ => return Err(expected(start, "a value")),
+    }
+    let integer_end = at;
+    if bytes.get(at) == Some(&b'.') && bytes.get(at + 1).is_some_and(u8::is_ascii_digit) {
+        at = digits_end(bytes, at + 1);
+    }
+    if matches!(bytes.get(at), Some(b'e' | b'E')) {
+        let sign = usize::from(matches!(bytes.get(at + 1), Some(b'+' | b'-')));
+        if bytes.get(at + 1 + sign).is_some_and(u8::is_ascii_digit) {
+            at = digits_end(bytes, at + 1 + sign);
+        }
+    }
+    if at == integer_end && at - digits <= 18 {
+        return Ok((Number::Int(if negative { -value } else { value }), at));
+    }
+    let text = &text[start..at];
+    if at != integer_end {
+        // The grammar above is a part of Rust's, so this cannot fail.
+        return text.parse().map(|number| (Number::Float(number), at)).map_err(|_| expected(start, "a number"));
+    }
+    Ok((text.parse().map_or(Number::Big(text), Number::Int), at))
+}
+
+/// The first byte from `at` on that is not blank.
+#[cold]
+#[inline(never)]
+fn blanks_end(bytes: &[u8], mut at: usize) -> usize {
+    while matches!(bytes.get(at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+        at += 1;
+    }
+    at
 }
 
 fn digits_end(bytes: &[u8], mut at: usize) -> usize {

@@ -12,7 +12,7 @@ mod skip;
 mod unescape;
 pub mod write;
 
-pub use lexer::{JsonError, Lexer, Number, Problem, Str};
+pub use lexer::{JsonError, Lexer, Number, Problem, Str, StrSpan};
 pub use unescape::unescape;
 
 /// Deepest nesting that [`Lexer::skip_value`] follows. Python's own limit is near 1000 frames.

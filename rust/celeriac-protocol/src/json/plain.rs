@@ -5,39 +5,45 @@
 #![cfg_attr(target_arch = "x86_64", allow(unsafe_code, reason = "SSE2, which every x86-64 has"))]
 
 /// The first byte from `start` on that is a quote, a backslash or a control character; the length if there is none.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "measured: keeps the answer in a register")]
 pub(super) fn plain_end(bytes: &[u8], start: usize) -> usize {
-    let rest = bytes.get(start..).unwrap_or(&[]);
+    let mut at = start;
     #[cfg(target_arch = "x86_64")]
-    {
-        let (chunks, _) = rest.as_chunks::<16>();
-        for (index, chunk) in chunks.iter().enumerate() {
-            // SAFETY: x86-64 always has SSE2.
-            let hits = unsafe { hits16(chunk) };
-            if hits != 0 {
-                return start + index * 16 + hits.trailing_zeros() as usize;
-            }
+    while let Some(chunk) = bytes.get(at..at + 16) {
+        // SAFETY: x86-64 always has SSE2, and the chunk has 16 bytes.
+        let hits = unsafe { hits16(chunk.as_ptr()) };
+        if hits != 0 {
+            return at + hits.trailing_zeros() as usize;
         }
-        start + chunks.len() * 16 + tail(&rest[chunks.len() * 16..])
+        at += 16;
     }
     #[cfg(not(target_arch = "x86_64"))]
-    {
-        start + tail(rest)
-    }
-}
-
-/// The same within `bytes`, eight at a time.
-#[inline]
-fn tail(bytes: &[u8]) -> usize {
-    let (chunks, rest) = bytes.as_chunks::<8>();
-    for (index, chunk) in chunks.iter().enumerate() {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let hits = hits8(u64::from_le_bytes(*chunk));
         if hits != 0 {
-            return index * 8 + hits.trailing_zeros() as usize / 8;
+            return at + hits.trailing_zeros() as usize / 8;
         }
+        at += 8;
     }
-    let odd = |byte: &u8| matches!(byte, b'"' | b'\\') || *byte < 0x20;
-    chunks.len() * 8 + rest.iter().position(odd).unwrap_or(rest.len())
+    tail(bytes, at)
+}
+
+/// The same, eight bytes at a time and then one.
+#[inline(never)]
+fn tail(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let hits = hits8(u64::from_le_bytes(*chunk));
+        if hits != 0 {
+            return at + hits.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let plain = |byte: &u8| !matches!(byte, b'"' | b'\\') && *byte >= 0x20;
+    while bytes.get(at).is_some_and(plain) {
+        at += 1;
+    }
+    at
 }
 
 /// The high bit of each byte that ends the plain part; exact for the lowest set bit, carries may set higher ones.
@@ -53,16 +59,19 @@ fn hits8(word: u64) -> u64 {
     (control | (quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash)) & HIGHS
 }
 
-/// A bit for each byte that ends the plain part.
+/// A bit for each of the 16 bytes at `chunk` that ends the plain part.
+///
+/// # Safety
+/// 16 bytes can be read at `chunk`.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "sse2")]
-fn hits16(chunk: &[u8; 16]) -> u32 {
+unsafe fn hits16(chunk: *const u8) -> u32 {
     use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
     };
-    let (words, _) = chunk.as_chunks::<8>();
-    let bytes = _mm_set_epi64x(i64::from_le_bytes(words[1]), i64::from_le_bytes(words[0]));
+    // SAFETY: 16 bytes as the caller promises; `loadu` needs no alignment.
+    let bytes = unsafe { _mm_loadu_si128(chunk.cast()) };
     let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"'.cast_signed()));
     let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\'.cast_signed()));
     let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);

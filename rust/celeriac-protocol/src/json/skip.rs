@@ -28,19 +28,21 @@ impl Lexer<'_> {
     ///
     /// # Errors
     /// If it is not JSON, or nested deeper than [`MAX_SKIP_DEPTH`].
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
     pub fn skip_value(&mut self) -> Result<(), JsonError> {
         match self.peek() {
-            Some(b'"') => self.string().map(drop),
+            Some(b'"') => self.string_span().map(drop),
             Some(b'n') => self.literal(b"null"),
-            Some(b'{' | b'[') => self.skip_container(),
-            _ => self.skip_scalar(),
+            _ => self.take_with(skip_other),
         }
     }
 
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "keeps the lexer of `skip_other` in registers")]
     fn skip_scalar(&mut self) -> Result<(), JsonError> {
         match self.peek() {
-            Some(b'"') => self.string().map(drop),
+            Some(b'"') => self.string_span().map(drop),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
             Some(b't') => self.literal(b"true"),
             Some(b'f') => self.literal(b"false"),
@@ -51,51 +53,52 @@ impl Lexer<'_> {
         }
     }
 
-    fn skip_container(&mut self) -> Result<(), JsonError> {
-        let mut levels = Levels { bits: [0; MAX_SKIP_DEPTH / 64], depth: 0 };
-        loop {
-            // A value starts here.
-            match self.peek() {
-                Some(open @ (b'{' | b'[')) => {
-                    let object = open == b'{';
-                    if !levels.push(object) {
-                        return Err(self.error(Problem::TooDeep));
-                    }
-                    self.advance();
-                    if !self.take(if object { b'}' } else { b']' }) {
-                        if object {
-                            self.skip_key()?;
-                        }
-                        continue;
-                    }
-                    levels.depth -= 1;
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: keeps the lexer in registers")]
+    fn skip_key(&mut self) -> Result<(), JsonError> {
+        self.string_span()?;
+        self.expect(b':', "':'")
+    }
+}
+
+/// A value that is usually a container: its end.
+#[inline(never)]
+fn skip_other(text: &str, at: usize) -> Result<((), usize), JsonError> {
+    let mut lexer = Lexer::at_byte(text, at);
+    let mut levels = Levels { bits: [0; MAX_SKIP_DEPTH / 64], depth: 0 };
+    loop {
+        // A value starts here.
+        match lexer.peek() {
+            Some(open @ (b'{' | b'[')) => {
+                let object = open == b'{';
+                if !levels.push(object) {
+                    return Err(lexer.error(Problem::TooDeep));
                 }
-                _ => self.skip_scalar()?,
-            }
-            // A value has ended: close what ends with it, or go on to the next one.
-            loop {
-                if levels.depth == 0 {
-                    return Ok(());
-                }
-                let object = levels.in_object();
-                if self.take(b',') {
+                lexer.advance();
+                if !lexer.take(if object { b'}' } else { b']' }) {
                     if object {
-                        self.skip_key()?;
+                        lexer.skip_key()?;
                     }
-                    break;
-                }
-                if object {
-                    self.expect(b'}', "',' or '}'")?;
-                } else {
-                    self.expect(b']', "',' or ']'")?;
+                    continue;
                 }
                 levels.depth -= 1;
             }
+            _ => lexer.skip_scalar()?,
         }
-    }
-
-    fn skip_key(&mut self) -> Result<(), JsonError> {
-        self.string()?;
-        self.expect(b':', "':'")
+        // A value has ended: close what ends with it, or go on to the next one.
+        loop {
+            if levels.depth == 0 {
+                return Ok(((), lexer.at()));
+            }
+            let object = levels.in_object();
+            let (close, what) = if object { (b'}', "',' or '}'") } else { (b']', "',' or ']'") };
+            if lexer.more(close, what)? {
+                if object {
+                    lexer.skip_key()?;
+                }
+                break;
+            }
+            levels.depth -= 1;
+        }
     }
 }

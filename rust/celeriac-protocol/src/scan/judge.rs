@@ -81,7 +81,7 @@ fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
             at,
         ));
     }
-    let mut body = decode_body(head, envelope).map_err(|reason| malformed(&reason, at))?;
+    let mut body = decode_body(head, envelope.as_bytes()).map_err(|reason| malformed(&reason, at))?;
     if let Some(method) = &head.compression {
         body = compression::decompress(&body, resolve(method, envelope), MAX_PROTOCOL_1_BYTES)
             .map_err(|error| malformed(&format!("body: {error}"), at))?;
@@ -92,9 +92,9 @@ fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
     if lexer.peek() != Some(b'{') {
         return Err(none());
     }
-    object(&mut lexer, |key, lexer| field(&mut fields, key, lexer)).and_then(|()| lexer.end()).map_err(|error| {
-        malformed(&format!("protocol 1 body is not JSON: {} at its byte {}", error.problem, error.at), at)
-    })?;
+    object(lexer, &[], |key, lexer| field(&mut fields, key, lexer)).and_then(|mut lexer| lexer.end()).map_err(
+        |error| malformed(&format!("protocol 1 body is not JSON: {} at its byte {}", error.problem, error.at), at),
+    )?;
     if matches!(fields.task, Value::Missing) {
         return Err(none());
     }
@@ -174,11 +174,11 @@ fn tagged_datetime(text: &str) -> Option<Str<'_>> {
     let mut lexer = Lexer::new(text);
     let mut tag = Value::Missing;
     let mut given = Value::Missing;
-    members(&mut lexer, |key, lexer| {
+    members(&mut lexer, &[], |key, lexer| {
         let member = value(lexer)?;
         match key {
-            "__type__" => tag = member,
-            "__value__" => given = member,
+            b"__type__" => tag = member,
+            b"__value__" => given = member,
             _ => {}
         }
         Ok(())

@@ -24,19 +24,20 @@ pub(crate) fn scan(raw: &[u8]) -> Result<Head, Malformed> {
     judge::finish(text, &envelope)
 }
 
-/// The body's bytes, still compressed and serialised. `envelope` is the text that `head` was scanned from.
-pub(crate) fn decode_body(head: &Head, envelope: &str) -> Result<Vec<u8>, String> {
-    let text = &envelope[head.body.start as usize..head.body.end as usize];
+/// The body's bytes, still compressed and serialised. `envelope` is what `head` was scanned from.
+pub(crate) fn decode_body(head: &Head, envelope: &[u8]) -> Result<Vec<u8>, String> {
+    let body = &envelope[head.body.start as usize..head.body.end as usize];
     let mut unescaped = String::new();
-    let text = if head.body_escaped {
+    let body = if head.body_escaped {
+        let text = std::str::from_utf8(body).map_err(|error| format!("body: {error}"))?;
         unescape(text, &mut unescaped).map_err(|error| format!("body: {}", error.problem))?;
-        unescaped.as_str()
+        unescaped.as_bytes()
     } else {
-        text
+        body
     };
     match head.body_encoding {
-        BodyEncoding::Utf8 => Ok(text.as_bytes().to_vec()),
-        BodyEncoding::Base64 => base64::decode(text.as_bytes()).ok_or_else(|| "body is not base64".to_owned()),
+        BodyEncoding::Utf8 => Ok(body.to_vec()),
+        BodyEncoding::Base64 => base64::decode(body).ok_or_else(|| "body is not base64".to_owned()),
     }
 }
 

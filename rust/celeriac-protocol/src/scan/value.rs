@@ -25,16 +25,27 @@ impl Value<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "measured: keeps the lexer of the walk in registers")]
 pub(super) fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Value<'a>, JsonError> {
-    let next = lexer.peek();
-    let at = lexer.at();
-    Ok(match next {
-        Some(b'"') => Value::Str(lexer.string()?, at + 1),
-        Some(b'n') => lexer.literal(b"null").map(|()| Value::Null)?,
+    match lexer.peek() {
+        Some(b'"') => {
+            let at = lexer.at() + 1;
+            Ok(Value::Str(lexer.string()?, at))
+        }
+        Some(b'n') => lexer.literal(b"null").map(|()| Value::Null),
+        _ => lexer.take_with(other),
+    }
+}
+
+/// What is neither text nor null; and its end.
+#[inline(never)]
+fn other(text: &str, at: usize) -> Result<(Value<'_>, usize), JsonError> {
+    let mut lexer = Lexer::at_byte(text, at);
+    let value = match lexer.peek() {
         Some(b't') => lexer.literal(b"true").map(|()| Value::Bool(true))?,
         Some(b'f') => lexer.literal(b"false").map(|()| Value::Bool(false))?,
-        Some(b'-' | b'0'..=b'9') => Value::Number(number(lexer)?, at),
+        Some(b'-' | b'0'..=b'9') => Value::Number(number(&mut lexer)?, at),
         Some(b'{' | b'[') => {
             lexer.skip_value()?;
             Value::Container(at, lexer.at())
@@ -43,7 +54,8 @@ pub(super) fn value<'a>(lexer: &mut Lexer<'a>) -> Result<Value<'a>, JsonError> {
             lexer.skip_value()?;
             Value::Number(f64::NAN, at)
         }
-    })
+    };
+    Ok((value, lexer.at()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts and seconds: far from the loss, and clamped by the users")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use celeriac_transport::Options;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyMapping};
+use pyo3::types::{PyBool, PyMapping, PySequence};
 
 /// Adds this part's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -17,20 +17,37 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<results::ResultStore>()
 }
 
-/// Transport options as texts. Values that are not plain (None, tables) are left out: they are for other transports.
+/// Transport options as texts: a list's members with commas between them, a table's members as `table.member`. Values
+/// that are neither (None, functions) are left out: they are for other transports.
 pub(crate) fn options(table: &Bound<'_, PyMapping>) -> PyResult<Options> {
     let mut options = Options::new();
     for item in table.items()?.iter() {
         let (name, value): (String, Bound<'_, PyAny>) = item.extract()?;
-        if let Ok(flag) = value.cast::<PyBool>() {
-            options.insert(name, flag.is_true().to_string());
-        } else if let Ok(text) = value.extract::<String>() {
+        if let Some(text) = plain(&value)? {
             options.insert(name, text);
-        } else if value.extract::<f64>().is_ok() {
-            options.insert(name, value.str()?.to_string());
+        } else if let Ok(members) = value.cast::<PyMapping>() {
+            for (member, text) in self::options(members)? {
+                options.insert(format!("{name}.{member}"), text);
+            }
+        } else if let Ok(members) = value.cast::<PySequence>() {
+            let members: Vec<Option<String>> =
+                members.try_iter()?.map(|member| plain(&member?)).collect::<PyResult<_>>()?;
+            options.insert(name, members.into_iter().flatten().collect::<Vec<_>>().join(","));
         }
     }
     Ok(options)
+}
+
+fn plain(value: &Bound<'_, PyAny>) -> PyResult<Option<String>> {
+    Ok(if let Ok(flag) = value.cast::<PyBool>() {
+        Some(flag.is_true().to_string())
+    } else if let Ok(text) = value.extract::<String>() {
+        Some(text)
+    } else if value.extract::<f64>().is_ok() {
+        Some(value.str()?.to_string())
+    } else {
+        None
+    })
 }
 
 fn timeout(timeout_ms: u64) -> Duration {

@@ -53,17 +53,16 @@ fn processes(table: Config<'_, '_>, width: usize) -> PyResult<ProcessConfig> {
 /// The transport and the settings.
 fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>, HubConfig)> {
     let url: String = config.get_item("url")?.extract()?;
-    let options = match optional::<Bound<'_, PyMapping>>(config, "options")? {
-        Some(table) => crate::broker::options(&table)?,
-        None => Options::new(),
-    };
+    let broker_options = options(config, "options")?;
     let timeout = Duration::from_millis(optional(config, "timeout_ms")?.unwrap_or(4_000));
-    let mut consumer = open::consumer(&url, &options, timeout).map_err(|error| into_pyerr(py, error))?;
-    if let Some(results) = optional::<String>(config, "result_url")?
-        && !open::same_store(&url, &results).map_err(|error| into_pyerr(py, error))?
-    {
-        let store = open::results(&results, &Options::new(), timeout).map_err(|error| into_pyerr(py, error))?;
-        consumer = Box::new(SinkConsumer::new(consumer, store));
+    let mut consumer = open::consumer(&url, &broker_options, timeout).map_err(|error| into_pyerr(py, error))?;
+    if let Some(results) = optional::<String>(config, "result_url")? {
+        let result_options = options(config, "result_options")?;
+        let same = open::same_store(&url, &broker_options, &results, &result_options);
+        if !same.map_err(|error| into_pyerr(py, error))? {
+            let store = open::results(&results, &result_options, timeout).map_err(|error| into_pyerr(py, error))?;
+            consumer = Box::new(SinkConsumer::new(consumer, store));
+        }
     }
     let queues: Vec<(String, String, String, String)> = config.get_item("queues")?.extract()?;
     let settings = HubConfig {
@@ -72,6 +71,13 @@ fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>,
         notify: kinds(py, config)?,
     };
     Ok((consumer, settings))
+}
+
+fn options(config: Config<'_, '_>, name: &str) -> PyResult<Options> {
+    match optional::<Bound<'_, PyMapping>>(config, name)? {
+        Some(table) => crate::broker::options(&table),
+        None => Ok(Options::new()),
+    }
 }
 
 fn optional<'py, T: FromPyObjectOwned<'py>>(config: Config<'_, 'py>, name: &str) -> PyResult<Option<T>> {

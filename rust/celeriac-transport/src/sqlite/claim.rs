@@ -66,7 +66,6 @@ fn take(
     taken: &mut Vec<Taken>,
 ) -> Result<(), Fault> {
     let first = taken.len();
-    db.rounds += 1;
     let mut select = db.sql.prepare_cached(
         "SELECT r.priority, r.seq, r.message, m.crashes, m.redelivered, m.payload \
          FROM ready r CROSS JOIN message m ON m.id = r.message WHERE r.queue = ?1 ORDER BY r.priority, r.seq, r.message LIMIT ?2",
@@ -90,10 +89,10 @@ fn take(
     let Some(last) = taken[first..].last().map(|taken| taken.slot) else { return Ok(()) };
     // Those read are exactly those up to the last one: one statement for all instead of one each.
     let mut hold = db.sql.prepare_cached(
-        "INSERT INTO held (message, owner, queue, priority, seq, round) SELECT message, ?5, queue, priority, seq, ?6 FROM ready \
+        "INSERT INTO held (message, owner, queue, priority, seq) SELECT message, ?5, queue, priority, seq FROM ready \
          WHERE queue = ?1 AND (priority, seq, message) <= (?2, ?3, ?4)",
     )?;
-    hold.execute((queue, last.priority, last.seq, last.message, owner, db.rounds))?;
+    hold.execute((queue, last.priority, last.seq, last.message, owner))?;
     let mut delete =
         db.sql.prepare_cached("DELETE FROM ready WHERE queue = ?1 AND (priority, seq, message) <= (?2, ?3, ?4)")?;
     delete.execute((queue, last.priority, last.seq, last.message))?;

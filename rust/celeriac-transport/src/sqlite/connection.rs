@@ -4,10 +4,12 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs;
-use std::sync::Once;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use super::fault::Fault;
@@ -32,8 +34,8 @@ pub(crate) struct Db {
     pub(crate) topology: i64,
     /// Highest message id or sequence number given by this connection.
     pub(crate) last_id: i64,
-    /// Grows with each claim from a queue, across reopenings too.
-    pub(crate) rounds: i64,
+    /// Length of the log after the last commit.
+    log_pages: Arc<AtomicI32>,
     place: String,
     /// Device and inode, to notice that the file was replaced.
     identity: Option<(u64, u64)>,
@@ -71,9 +73,17 @@ impl Db {
             let system = system_error(&sql);
             return Err(fault.named(&place, system));
         }
+        let log_pages = Arc::<AtomicI32>::default();
+        let seen = Arc::clone(&log_pages);
+        // It takes the place of SQLite's own checkpoint after a commit: see `log`.
+        let hook = move |_: &mut Wal, pages| {
+            seen.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        sql.wal_hook(Some(hook)).map_err(|error| Fault::from(error).named(&place, 0))?;
         let identity = identity(&settings.place);
         let (routes, checked) = (HashMap::new(), Instant::now());
-        Ok(Self { sql, routes, topology: -1, last_id: 0, rounds: super::machine::wall_us(), place, identity, checked })
+        Ok(Self { sql, routes, topology: -1, last_id: 0, log_pages, place, identity, checked })
     }
 
     /// Runs `work` in a transaction that writes. Nothing of it is stored if it fails.
@@ -93,7 +103,7 @@ impl Db {
             let error = fault.named(&self.place, system);
             if matches!(error, TransportError::Full(_)) {
                 // What the log holds may fit into the database, and the log's room is free again: deleting needs some.
-                let _ = self.sql.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+                checkpoint(&self.sql, "PASSIVE", deadline);
             }
             error
         })
@@ -128,6 +138,11 @@ impl Db {
         })
     }
 
+    /// Length of the log in pages, if something was written since the last call, else 0.
+    pub(crate) fn log_pages(&self) -> i32 {
+        self.log_pages.swap(0, Ordering::Relaxed)
+    }
+
     /// Makes each commit wait for the disk.
     pub(crate) fn set_full_sync(&self) -> Result<(), TransportError> {
         let set = self.sql.pragma_update(None, "synchronous", "FULL");
@@ -147,6 +162,26 @@ impl Db {
     pub(crate) fn close_quickly(self) {
         let _ = self.sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
     }
+}
+
+/// A connection that does nothing but [`checkpoint`].
+pub(crate) fn open_for_log(settings: &Settings) -> rusqlite::Result<Connection> {
+    let Place::File(path) = &settings.place else { return Err(rusqlite::Error::InvalidQuery) };
+    // Never a new file: there is none to fold if it was deleted.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let mut sql = Connection::open_with_flags(path, flags)?;
+    sql.busy_handler(Some(wait_for_lock))?;
+    // It closes while the other connection is closed for a fork, or moves to a new file, just as well.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    sql.pragma_update(None, "mmap_size", 0)?;
+    Ok(sql)
+}
+
+/// Folds the log into the file, waiting for others until `deadline`. Returns its length and how much of it is folded.
+pub(crate) fn checkpoint(sql: &Connection, mode: &str, deadline: Instant) -> Option<(i32, i32)> {
+    DEADLINE.set(Some(deadline));
+    let lengths = sql.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok((row.get(1)?, row.get(2)?)));
+    lengths.ok().filter(|&(pages, _)| pages >= 0)
 }
 
 #[cfg(unix)]
@@ -191,7 +226,7 @@ fn set_up(sql: &mut Connection, settings: &Settings, place: &str, deadline: Inst
         schema::is_current(sql, place)?;
         enter_wal(sql, deadline)?;
         sql.pragma_update(None, "synchronous", if settings.full_sync { "FULL" } else { "NORMAL" })?;
-        sql.pragma_update(None, "wal_autocheckpoint", 4000)?;
+        sql.pragma_update(None, "wal_autocheckpoint", 0)?;
         sql.pragma_update(None, "journal_size_limit", 64 << 20)?;
     }
     schema::prepare(sql, place)

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::actor::Actor;
+use super::log::Keeper;
 use super::notify::drain;
 use super::settings::Settings;
 use super::store::{Store, lock};
@@ -110,7 +111,9 @@ impl Consumer for SqliteConsumer {
         let told = Arc::clone(&sink);
         let mut actor = Actor::new(self.store, self.lease, self.timeout, Arc::clone(&self.mailbox), queues, sink);
         actor.open()?;
+        let keeper = Keeper::start(self.store)?;
         let run = move || {
+            let _keeper = keeper;
             if catch_unwind(AssertUnwindSafe(|| actor.run())).is_err() {
                 told(Event::Stopped); // else the hub would wait for its answers for ever
             }

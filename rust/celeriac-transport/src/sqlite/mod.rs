@@ -2,7 +2,7 @@
 //! in memory for one process. What each table holds is in `schema`; how it was chosen in docs/adr/0003.
 //!
 //! `settings` reads a URL · `connection` opens a file · `store` shares one connection in a process, `line`
-//! gathers publishers, `fork` closes connections around a fork · `route`, `enqueue`, `claim`, `settle`, `owners`, `dead`, `records` are the statements · `notify` and
+//! gathers publishers, `log` folds the write-ahead log, `fork` closes connections around a fork · `route`, `enqueue`, `claim`, `settle`, `owners`, `dead`, `records` are the statements · `notify` and
 //! `waiting` wake others · `producer`, `consumer` and `results` are the contract's sides.
 
 mod actor;
@@ -16,6 +16,7 @@ mod fault;
 mod filesystem;
 mod fork;
 mod line;
+mod log;
 mod machine;
 mod notify;
 mod owners;

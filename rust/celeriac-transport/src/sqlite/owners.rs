@@ -9,10 +9,6 @@ use super::fault::Fault;
 use super::machine::{ProcessId, mono_ms};
 use super::notify::Wakes;
 
-/// Deaths of workers that only held a message until it is suspected of causing them: from then on each one counts as a
-/// crash, or a message that kills its worker at once, before it is marked as started, would go round for ever.
-const MOST_STRAYS: i64 = 2;
-
 /// Puts this process in as a worker. Returns its id.
 pub(crate) fn register(db: &Db, own: &ProcessId, address: &str, lease_ms: i64) -> Result<i64, Fault> {
     let mut insert = db.sql.prepare_cached(
@@ -71,11 +67,10 @@ pub(crate) fn still_gone(db: &Db, own: &ProcessId, owner: i64) -> Result<bool, F
 }
 
 /// Returns everything that `owner` holds to its place in line and forgets the worker. `crashed`: it died or was lost,
-/// else it left in order. Returns how many messages came back.
+/// else it left in order: then nobody is to blame. Who is, see [`crate::contract`]. Returns how many messages came back.
 pub(crate) fn release(db: &Db, wakes: &mut Wakes, owner: i64, crashed: bool) -> Result<usize, Fault> {
-    let mut select = db.sql.prepare_cached(
-        "SELECT message, queue, priority, seq, started FROM held WHERE owner = ?1 ORDER BY round, priority, seq",
-    )?;
+    let mut select =
+        db.sql.prepare_cached("SELECT message, queue, priority, seq, started FROM held WHERE owner = ?1")?;
     let held: Vec<(Slot, bool)> = select
         .query_map([owner], |row| {
             let slot = Slot { message: row.get(0)?, queue: row.get(1)?, priority: row.get(2)?, seq: row.get(3)? };
@@ -83,14 +78,12 @@ pub(crate) fn release(db: &Db, wakes: &mut Wakes, owner: i64, crashed: bool) -> 
         })?
         .collect::<Result<_, _>>()?;
     drop(select);
-    let mut next = true;
     for &(slot, started) in &held {
-        let suspect = !started && std::mem::take(&mut next);
         let mut mark = db.sql.prepare_cached(
-            "UPDATE message SET redelivered = 1, crashes = crashes + (?2 OR (?3 AND strays >= ?4)), strays = strays + ?3 \
-             WHERE id = ?1",
+            "UPDATE message SET redelivered = 1, crashes = crashes + ?2 * (1 + strays), \
+             strays = CASE WHEN ?2 THEN 0 WHEN ?3 AND NOT redelivered THEN 1 ELSE strays END WHERE id = ?1",
         )?;
-        mark.execute((slot.message, crashed && started, crashed && suspect, MOST_STRAYS))?;
+        mark.execute((slot.message, crashed && started, crashed && !started))?;
         drop(mark);
         make_ready(db, wakes, slot)?;
     }

@@ -11,7 +11,7 @@ use crate::contract::TransportError;
 /// "clrc" in ASCII: says whose file it is (`PRAGMA application_id`).
 pub(crate) const APPLICATION_ID: i32 = 0x636C_7263;
 /// Version of the tables below (`PRAGMA user_version`).
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE queue (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -28,7 +28,7 @@ INSERT INTO topology VALUES (0);
 CREATE TABLE message (
     id INTEGER PRIMARY KEY,
     crashes INTEGER NOT NULL DEFAULT 0,      -- deaths of workers that ran it
-    strays INTEGER NOT NULL DEFAULT 0,       -- deaths of workers that would have begun it next
+    strays INTEGER NOT NULL DEFAULT 0,       -- 1: its first worker died, and may have begun it
     redelivered INTEGER NOT NULL DEFAULT 0,
     payload BLOB NOT NULL
 ) STRICT;
@@ -43,7 +43,6 @@ CREATE TABLE delayed (
 CREATE TABLE held (
     message INTEGER PRIMARY KEY, owner INTEGER NOT NULL, queue INTEGER NOT NULL, priority INTEGER NOT NULL,
     seq INTEGER NOT NULL,
-    round INTEGER NOT NULL,                  -- grows with each claim of its owner
     started INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::contract::TransportError;
+use crate::options::{known_somewhere, percent_decoded, seconds, truth};
 use crate::{Options, redacted};
 
 /// Where a store lives. Two handles with equal places share one connection.
@@ -35,32 +36,6 @@ pub(crate) struct Settings {
 const NAMES: [&str; 6] =
     ["allow_network_fs", "busy_timeout", "lease", "max_message_bytes", "synchronous", "visibility_timeout"];
 
-/// Kombu's options for other brokers: accepted in the table, without meaning here.
-const FOREIGN: [&str; 22] = [
-    "polling_interval",
-    "max_retries",
-    "interval_start",
-    "interval_step",
-    "interval_max",
-    "errback",
-    "retry_policy",
-    "fanout_prefix",
-    "fanout_patterns",
-    "priority_steps",
-    "queue_order_strategy",
-    "sep",
-    "global_keyprefix",
-    "socket_timeout",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "confirm_publish",
-    "max_connections",
-    "unacked_mutex_expire",
-    "health_check_interval",
-    "client_name",
-    "confirm_timeout",
-];
-
 impl Settings {
     /// Reads `url`; `table` has options under those that the URL's query gives.
     pub(crate) fn parse(url: &str, table: &Options) -> Result<Self, TransportError> {
@@ -71,7 +46,7 @@ impl Settings {
         for (name, value) in table {
             if NAMES.contains(&name.as_str()) {
                 named.insert(name.clone(), value.clone());
-            } else if !FOREIGN.contains(&name.as_str()) {
+            } else if !known_somewhere(name) {
                 return Err(wrong(unknown(name)));
             }
         }
@@ -115,13 +90,7 @@ impl Settings {
                     .filter(|bytes| (1..=1_000_000_000).contains(bytes))
                     .ok_or_else(|| format!("max_message_bytes is a number from 1 to 1000000000, not '{value}'"))?;
             }
-            "allow_network_fs" => {
-                self.allow_network_fs = match value.to_ascii_lowercase().as_str() {
-                    "1" | "true" | "yes" => true,
-                    "0" | "false" | "no" => false,
-                    _ => return Err(format!("allow_network_fs is 'true' or 'false', not '{value}'")),
-                }
-            }
+            "allow_network_fs" => self.allow_network_fs = truth(name, value)?,
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -130,13 +99,6 @@ impl Settings {
 
 fn unknown(name: &str) -> String {
     format!("unknown option '{name}': there are {}", NAMES.join(", "))
-}
-
-fn seconds(name: &str, value: &str, least: f64, most: f64) -> Result<Duration, String> {
-    match value.parse::<f64>() {
-        Ok(number) if number >= least && number <= most => Ok(Duration::from_secs_f64(number)),
-        _ => Err(format!("{name} is a number of seconds from {least} to {most}, not '{value}'")),
-    }
 }
 
 fn place_of(body: &str) -> Result<Place, String> {
@@ -181,27 +143,6 @@ fn absolute(path: &Path) -> Result<PathBuf, String> {
         (Some(folder), Some(name)) => Ok(folder.join(name)),
         _ => Ok(full),
     }
-}
-
-fn percent_decoded(text: &str) -> Result<String, String> {
-    if !text.contains('%') {
-        return Ok(text.to_owned());
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        if first != b'%' {
-            bytes.push(first);
-            continue;
-        }
-        let hex = tail.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        let byte = hex.and_then(|two| u8::from_str_radix(two, 16).ok());
-        bytes
-            .push(byte.ok_or_else(|| format!("'%' in '{text}' is not followed by two hex digits: write %25 for '%'"))?);
-        rest = &tail[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| format!("'{text}' is not UTF-8"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 //!
 //! All handles of a process that name one place share one [`Store`], and a store has one connection under a mutex.
 //! SQLite takes its file locks for a process, not for a connection, and loses them when any descriptor of the file is
-//! closed; with one connection neither can hurt.
+//! closed by somebody else than SQLite; with one connection neither can hurt. Only [`super::log`] opens a second one, through the
+//! same SQLite, which keeps the descriptors of a file open as long as one of its connections has locks.
 //!
 //! Fork: see [`super::fork`]. While a fork happens no connection is open, so a child inherits none. It finds empty
 //! stores and opens its own connection at first use; `memory://` is then a new, empty broker.
@@ -17,6 +18,7 @@ use super::connection::Db;
 use super::enqueue;
 use super::fault::Fault;
 use super::line::{Entry, Line, LineState};
+use super::log::{Log, LogGuard};
 use super::notify::{Bell, BellGuard, Wakes};
 use super::settings::{Place, Settings};
 use super::waiting::{State, Waiting};
@@ -32,8 +34,10 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// See the module.
 pub(crate) struct Store {
-    settings: Settings,
+    pub(crate) settings: Settings,
     core: Mutex<Core>,
+    /// Folds the log.
+    pub(crate) log: Log,
     /// Threads that publish.
     line: Line,
     /// Threads that wait for results.
@@ -50,6 +54,7 @@ pub(crate) struct Held {
     line: MutexGuard<'static, LineState>,
     waiting: MutexGuard<'static, State>,
     local: BellGuard,
+    log: LogGuard,
 }
 
 impl Held {
@@ -68,6 +73,7 @@ impl Held {
         self.line.forget_parent();
         self.waiting.forget_parent();
         self.local.clear();
+        self.log.forget_parent(&store.log);
         store.era.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -90,6 +96,7 @@ impl Store {
             Box::leak(Box::new(Self {
                 settings: settings.clone(),
                 core: Mutex::new(Core { db: None, full_sync: settings.full_sync }),
+                log: Log::default(),
                 line: Line::default(),
                 waiting: Waiting::default(),
                 bell: Bell::new(&settings.place),
@@ -117,7 +124,7 @@ impl Store {
         let deadline = Instant::now() + timeout;
         let mut core = lock(&self.core);
         let mut wakes = Wakes::default();
-        let done = self.opened(&mut core, deadline)?.write(deadline, |db| {
+        let done = self.transact(&mut core, deadline, |db| {
             let value = work(db, &mut wakes)?;
             wakes.resolve(db)?;
             Ok(value)
@@ -183,7 +190,7 @@ impl Store {
     ) -> Result<Vec<usize>, TransportError> {
         let deadline = Instant::now() + timeout;
         let mut wakes = Wakes::default();
-        let reached = self.opened(core, deadline)?.write(deadline, |db| {
+        let reached = self.transact(core, deadline, |db| {
             let mut reached = Vec::with_capacity(batches.len());
             for batch in batches {
                 reached.push(enqueue::publish(db, &mut wakes, batch)?);
@@ -193,6 +200,22 @@ impl Store {
         })?;
         sent.push(wakes);
         Ok(reached)
+    }
+
+    /// Runs `work` in a writing transaction, and sees to the log.
+    fn transact<T>(
+        &self,
+        core: &mut Core,
+        deadline: Instant,
+        work: impl FnOnce(&mut Db) -> Result<T, Fault>,
+    ) -> Result<T, TransportError> {
+        let db = self.opened(core, deadline)?;
+        self.log.step_aside();
+        let done = db.write(deadline, work);
+        if self.log.grown(db.log_pages()) {
+            self.log.fold(&db.sql);
+        }
+        done
     }
 
     fn send(&self, wakes: &Wakes) {
@@ -243,6 +266,7 @@ impl Store {
     /// Closes the connection if no thread is using it. Those that come later wait until the process is gone.
     pub(crate) fn close_at_exit(&self) {
         self.waiting.remove_socket();
+        self.log.close_at_exit();
         let Ok(mut core) = self.core.try_lock() else { return };
         core.db = None;
         std::mem::forget(core);
@@ -251,7 +275,13 @@ impl Store {
 
     /// For the fork handlers: nobody uses the connection while the guard lives.
     pub(crate) fn hold(&'static self) -> Held {
-        Held { core: lock(&self.core), line: self.line.hold(), waiting: self.waiting.hold(), local: self.bell.hold() }
+        Held {
+            core: lock(&self.core),
+            line: self.line.hold(),
+            waiting: self.waiting.hold(),
+            local: self.bell.hold(),
+            log: self.log.hold(),
+        }
     }
 }
 

@@ -1,0 +1,264 @@
+//! Cycles to calls of the script that carries them out, and what its answers mean.
+
+use celeriac_protocol::{DeliveryTag, End, Settlement};
+
+use super::clock::wall_ms;
+use super::fault::Fault;
+use super::held::{Crashes, Held, One};
+use super::keys::Keys;
+use super::line::{Line, array, bytes};
+use super::pack::{Args, Pack};
+use super::patch::{claim_parts, tag as own_tag, with_redelivered};
+use super::publish;
+use super::results;
+use super::route::Routes;
+use super::script::ENDS;
+use super::settings::Settings;
+use crate::contract::Cycle;
+
+/// Most ends, and most bytes, of one call.
+const MOST: usize = 256;
+const MOST_BYTES: usize = 4 << 20;
+
+/// One call of the script.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) keys: Args,
+    pub(crate) args: Args,
+    /// What its ends stand for, in their order.
+    pub(crate) parts: Vec<Part>,
+}
+
+/// What an end of the script stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// States, continuations and bookkeeping that belong to no delivery.
+    Free,
+    /// The end of this delivery.
+    End(DeliveryTag),
+}
+
+/// What a call did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Parts that were carried out, lost ones included.
+    pub(crate) carried: usize,
+    /// Of those, the ones whose claim was not ours any more.
+    pub(crate) lost: Vec<usize>,
+    /// Why it went no further.
+    pub(crate) problem: Option<String>,
+}
+
+/// Makes the calls for `cycle`. `sequence` is the number of the last call before.
+pub(crate) fn calls(
+    line: &mut Line,
+    settings: &Settings,
+    keys: &Keys,
+    worker: &str,
+    held: &Held,
+    cycle: &Cycle,
+    skip: &dyn Fn(DeliveryTag) -> bool,
+    sequence: &mut u64,
+) -> Result<Vec<Call>, Fault> {
+    let exchanges = cycle.ends.iter().flat_map(|end| &end.publish).chain(&cycle.publish);
+    let routes = Routes::read(line, keys, exchanges.map(|publication| &*publication.exchange))?;
+    let bodies = bodies(line, keys, worker, held, &cycle.ends)?;
+    let now = wall_ms();
+    let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
+    let free = free(settings, keys, worker, held, &routes, cycle, now)?;
+    if !free.is_empty() {
+        builder.add(Part::Free, "", &free);
+    }
+    for (at, end) in cycle.ends.iter().enumerate() {
+        if skip(end.tag) {
+            continue;
+        }
+        let Some(one) = held.get(end.tag) else { continue };
+        let mut commands = results::commands(&end.results, now);
+        commands.extend(publish::commands(settings, keys, &routes, &end.publish, now.unsigned_abs())?.commands);
+        settle(&mut commands, keys, one, end, bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body));
+        builder.add(Part::End(end.tag), &format!("{worker}:{}", end.tag.0), &commands);
+    }
+    builder.close();
+    let mut calls = Vec::with_capacity(builder.calls.len());
+    for (tags, body, parts) in builder.calls {
+        *sequence += 1;
+        let mut places = Args::default();
+        places.add(&keys.unacked).add(&keys.unacked_index).add(keys.done(worker));
+        let mut args = Args::default();
+        args.int(*sequence).int(parts.len() as u64).append(&tags).append(&body);
+        calls.push(Call { keys: places, args, parts });
+    }
+    Ok(calls)
+}
+
+impl Call {
+    pub(crate) fn push(&self, pack: &mut Pack) {
+        pack.run(&ENDS, &self.keys, &self.args);
+    }
+}
+
+struct Builder {
+    calls: Vec<(Args, Args, Vec<Part>)>,
+    tags: Args,
+    body: Args,
+    parts: Vec<Part>,
+}
+
+impl Builder {
+    fn add(&mut self, part: Part, tag: &str, commands: &[Args]) {
+        if self.parts.len() >= MOST || self.body.len() >= MOST_BYTES {
+            self.close();
+        }
+        self.tags.add(tag);
+        self.body.int(commands.len() as u64);
+        for command in commands {
+            self.body.nested(command);
+        }
+        self.parts.push(part);
+    }
+
+    fn close(&mut self) {
+        if !self.parts.is_empty() {
+            let take =
+                (std::mem::take(&mut self.tags), std::mem::take(&mut self.body), std::mem::take(&mut self.parts));
+            self.calls.push(take);
+        }
+    }
+}
+
+/// What belongs to no delivery. Bookkeeping of ends of earlier cycles goes along.
+fn free(
+    settings: &Settings,
+    keys: &Keys,
+    worker: &str,
+    held: &Held,
+    routes: &Routes,
+    cycle: &Cycle,
+    now: i64,
+) -> Result<Vec<Args>, Fault> {
+    let mut commands = Vec::new();
+    let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
+    let begun: Vec<u64> = cycle.started.iter().filter(fresh).map(|tag| tag.0).collect();
+    for (ended, name, key) in [
+        (held.emptied.clone(), "HDEL", keys.batches(worker)),
+        (held.ended.clone(), "SREM", keys.started(worker)),
+        (begun, "SADD", keys.started(worker)),
+    ] {
+        for chunk in ended.chunks(1000) {
+            let mut command = Args::new(name);
+            command.add(&key);
+            for number in chunk {
+                command.int(*number);
+            }
+            commands.push(command);
+        }
+    }
+    commands.extend(results::commands(&cycle.results, now));
+    commands.extend(publish::commands(settings, keys, routes, &cycle.publish, now.unsigned_abs())?.commands);
+    Ok(commands)
+}
+
+/// The messages of ends that put them back, by the number of the end: with their flags, and the tag that they carry.
+fn bodies(line: &mut Line, keys: &Keys, worker: &str, held: &Held, ends: &[End]) -> Result<Vec<(usize, Body)>, Fault> {
+    let back: Vec<usize> = (0..ends.len())
+        .filter(|&at| matches!(ends[at].settlement, Settlement::Requeue { .. }) && held.get(ends[at].tag).is_some())
+        .collect();
+    let mut bodies = Vec::with_capacity(back.len());
+    for chunk in back.chunks(64) {
+        let mut get = Args::new("HMGET");
+        get.add(&keys.unacked);
+        for &at in chunk {
+            get.add(format!("{worker}:{}", ends[at].tag.0));
+        }
+        let found = array(line.ask(&Pack::one(&get))?);
+        for (&at, record) in chunk.iter().zip(found) {
+            let Some(record) = bytes(record) else { continue };
+            let tail = held.get(ends[at].tag).map_or(0, |one| one.home.tail.len());
+            let Some(raw) = message_of(&record, tail) else { continue };
+            bodies.push((at, Body { patched: with_redelivered(raw), tag: own_tag(raw) }));
+        }
+    }
+    Ok(bodies)
+}
+
+/// The message in a claim's record; by its end where we wrote it, as it may be no JSON.
+pub(crate) fn message_of(record: &[u8], tail: usize) -> Option<&[u8]> {
+    if tail > 0 { record.get(1..record.len().checked_sub(tail)?) } else { claim_parts(record).map(|(raw, _, _)| raw) }
+}
+
+struct Body {
+    patched: Vec<u8>,
+    tag: Option<String>,
+}
+
+fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, body: Option<&Body>) {
+    let forget = |commands: &mut Vec<Args>| {
+        if let Some(crashes) = &one.crashes {
+            let mut delete = Args::new("DEL");
+            delete.add(&crashes.key);
+            commands.push(delete);
+        }
+    };
+    match &end.settlement {
+        Settlement::Ack => forget(commands),
+        Settlement::Requeue { front, crashed } => {
+            let Some(body) = body else { return }; // lost: the script will say so
+            let mut push = Args::new(if *front { "RPUSH" } else { "LPUSH" });
+            push.add(&one.home.list).add(&body.patched);
+            commands.push(push);
+            if let Some(tag) = body.tag.as_deref().filter(|_| *crashed) {
+                let before = one.crashes.clone().unwrap_or_else(|| Crashes::parse(keys.crashes(tag), None));
+                commands.push(remember(&before.crashed()));
+            }
+        }
+        Settlement::Park { until_ms } => {
+            let mut park = Args::new("celeriac.park");
+            park.add(keys.parked(&one.home.queue)).int(*until_ms).int(one.home.step).int(one.home.tail.len() as u64);
+            commands.push(park);
+        }
+        Settlement::Dead { reason, detail } => {
+            let mut bury = Args::new("celeriac.bury");
+            bury.add(&keys.dead).add(&keys.dead_sequence).add(&keys.dead_letter).int(one.home.tail.len() as u64);
+            bury.add("queue").add(&*one.home.queue).add("list").add(&one.home.list);
+            bury.add("reason").add(reason).add("detail").add(detail).add("died_ms").int(wall_ms());
+            commands.push(bury);
+            forget(commands);
+        }
+    }
+}
+
+fn remember(crashes: &Crashes) -> Args {
+    let mut set = Args::new("SET");
+    set.add(&crashes.key).add(crashes.text()).add("EX").add("604800");
+    set
+}
+
+/// Reads the script's answer.
+pub(crate) fn done(reply: &str) -> Done {
+    let mut lines = reply.split('\n').skip(1);
+    let carried = lines.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let lost = lines.next().unwrap_or_default().split(',').filter_map(|number| number.parse::<usize>().ok());
+    let lost = lost.filter_map(|number| number.checked_sub(1)).collect();
+    let problem = lines.next().filter(|text| !text.is_empty()).map(str::to_owned);
+    Done { carried, lost, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_name_what_was_lost_and_what_stopped_them() {
+        assert_eq!(done("7\n3\n\n"), Done { carried: 3, lost: vec![], problem: None });
+        let stopped = done("7\n2\n1,2\nWRONGTYPE Operation");
+        assert_eq!(stopped, Done { carried: 2, lost: vec![0, 1], problem: Some("WRONGTYPE Operation".to_owned()) });
+    }
+
+    #[test]
+    fn a_message_is_cut_out_of_its_record_byte_for_byte() {
+        assert_eq!(message_of(b"[not json, \"\", \"q\"]", 10), Some(&b"not json"[..]));
+        assert_eq!(message_of(b"[{}, \"a\", \"b\"]", 0), Some(&b"{}"[..]));
+        assert_eq!(message_of(b"[", 10), None);
+    }
+}

@@ -1,0 +1,115 @@
+-- Takes messages, and records each before anybody sees it.
+--
+-- KEYS: unacked, unacked_index, the worker's batches, the workers' leases
+-- ARGV: worker, number of the first message, most messages, most bytes, most of one list at once, lease in seconds,
+--       a list without which nothing is taken, or '',
+--       number of queues with parked messages, for each: parked set, list of step 0, separator;
+--       number of groups, for each: number of lists, for each: list to pop from, list that its messages belong to,
+--       end of a claim's text (the rest of a JSON array: exchange and routing key)
+-- Answer: [1 if the byte limit was met, time of the first parked message in ms or '', then for each list that gave
+--         something: [list that its messages belong to, message, ...]]
+--
+-- A message is `<worker>:<number>` in unacked and unacked_index; numbers rise by one through the whole answer. Nobody
+-- else ever writes such a name, so while it is there the claim is ours. Groups come one after the other, the lists of a
+-- group share. A batch is `number of its first message -> how many it was, and their list`.
+if ARGV[7] ~= '' and redis.call('EXISTS', ARGV[7]) == 0 then
+  return { 0, '' }
+end
+local unacked, index, batches, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local worker, number, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local room, most, lease = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local time = redis.call('TIME')
+local score = string.format('%d.%06d', time[1], time[2])
+local now = tonumber(score)
+local texts, scores, counts, answer = {}, {}, {}, { 0, '' }
+local mark = worker .. ':'
+
+-- For whoever was silent for longer than its lease and is back.
+redis.call('ZADD', workers, 'NX', string.format('%.6f', now + lease), worker)
+
+local at = 9
+local parked = {}
+for _ = 1, tonumber(ARGV[8]) do
+  local set, list, separator = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  at = at + 3
+  parked[#parked + 1] = set
+  local due = redis.call('ZRANGE', set, '-inf', string.format('%d', now * 1000), 'BYSCORE', 'LIMIT', 0, 100)
+  for _, member in ipairs(due) do
+    local colon = string.find(member, ':', 1, true)
+    local space = string.find(member, ' ', colon, true)
+    local step = string.sub(member, colon + 1, space - 1)
+    redis.call('LPUSH', step == '0' and list or list .. separator .. step, string.sub(member, space + 1))
+  end
+  if #due > 0 then
+    redis.call('ZREMRANGEBYRANK', set, 0, #due - 1)
+  end
+end
+
+local function take(source, home, tail, want)
+  local found = redis.call('RPOP', source, want)
+  if not found then
+    return 0
+  end
+  local count = #found
+  counts[#counts + 1] = number
+  counts[#counts + 1] = count .. ' ' .. home
+  local part = { home }
+  for i = 1, count do
+    local entry = found[i]
+    local tag = mark .. string.format('%d', number)
+    number = number + 1
+    texts[#texts + 1] = tag
+    texts[#texts + 1] = '[' .. entry .. tail
+    scores[#scores + 1] = score
+    scores[#scores + 1] = tag
+    part[i + 1] = entry
+    room = room - #entry
+  end
+  answer[#answer + 1] = part
+  left = left - count
+  return count
+end
+
+local groups = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, groups do
+  local open = {}
+  for i = 1, tonumber(ARGV[at]) do
+    open[i] = at + 3 * i - 2
+  end
+  at = at + 3 * #open + 1
+  while left > 0 and room > 0 and #open > 0 do
+    local share = math.min(math.ceil(left / #open), most)
+    local full = {}
+    for _, list in ipairs(open) do
+      local want = math.min(share, left)
+      if want == 0 or room <= 0 then
+        full[#full + 1] = list
+      elseif take(ARGV[list], ARGV[list + 1], ARGV[list + 2], want) == want then
+        full[#full + 1] = list
+      end
+    end
+    open = full
+  end
+end
+
+if #texts > 0 then
+  redis.call('HSET', unacked, unpack(texts))
+  redis.call('ZADD', index, unpack(scores))
+  redis.call('HSET', batches, unpack(counts))
+end
+if room <= 0 then
+  answer[1] = 1
+elseif left > 0 then
+  local first
+  for _, set in ipairs(parked) do
+    local next = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+    if next and (not first or tonumber(next) < first) then
+      first = tonumber(next)
+    end
+  end
+  if first then
+    answer[2] = string.format('%d', first)
+  end
+end
+return answer

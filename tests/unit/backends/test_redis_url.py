@@ -1,0 +1,211 @@
+"""Where URL and settings say that results are, without a server."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import sys
+from typing import Any
+
+import pytest
+import redis
+
+from celeriac import Celery
+from celeriac.backends import _redis_url
+from celeriac.backends.redis import RedisBackend, SentinelBackend
+from celeriac.exceptions import ImproperlyConfigured
+
+
+def place(url: str, **settings: Any) -> _redis_url.Place:
+    app = Celery("a", broker="memory://a", set_as_current=False)
+    app.conf.update(settings)
+    return _redis_url.parse(url, app.conf)
+
+
+class Provider(redis.CredentialProvider):
+    def get_credentials(self) -> Any:
+        return ("someone", "secret")
+
+
+DEFAULTS = {
+    "host": "localhost",
+    "port": 6379,
+    "db": 0,
+    "socket_timeout": 120.0,
+    "socket_keepalive": False,
+    "retry_on_timeout": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("redis://", {}),
+        ("redis://h", {"host": "h"}),
+        ("redis://h:1/2", {"host": "h", "port": 1, "db": 2}),
+        ("redis://:p%40ss@h", {"host": "h", "password": "p@ss"}),
+        ("redis://me:pw@[::1]:7/3", {"host": "::1", "port": 7, "db": 3, "username": "me", "password": "pw"}),
+        ("redis://h/1?db=4&socket_timeout=2.5", {"host": "h", "db": 4, "socket_timeout": 2.5}),
+        ("redis://h?virtual_host=/5&max_connections=3", {"host": "h", "db": 5, "max_connections": 3}),
+        ("redis://h?socket_keepalive=yes&client_name=c", {"host": "h", "socket_keepalive": True, "client_name": "c"}),
+    ],
+)
+def test_tcp(url: str, expected: dict[str, Any]) -> None:
+    found = place(url)
+    assert found.params == {**DEFAULTS, **expected}
+    assert not found.tls
+
+
+def test_settings_fill_what_the_url_leaves_out() -> None:
+    found = place(
+        "redis://",
+        redis_host="h",
+        redis_port=1,
+        redis_db=2,
+        redis_username="me",
+        redis_password="pw",
+        redis_max_connections=3,
+        redis_socket_timeout=4,
+        redis_socket_connect_timeout=5,
+        redis_socket_keepalive=True,
+        redis_retry_on_timeout=True,
+        redis_client_name="c",
+        redis_backend_health_check_interval=6,
+    )
+    assert found.params == {
+        "host": "h",
+        "port": 1,
+        "db": 2,
+        "username": "me",
+        "password": "pw",
+        "max_connections": 3,
+        "socket_timeout": 4.0,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": True,
+        "retry_on_timeout": True,
+        "client_name": "c",
+        "health_check_interval": 6,
+    }
+    assert place("redis://other:9/8", redis_host="h", redis_port=1, redis_db=2).params["port"] == 9
+
+
+@pytest.mark.parametrize("scheme", ["socket", "unix", "redis+socket"])
+def test_unix_sockets(scheme: str) -> None:
+    found = place(f"{scheme}:///run/redis%20x.sock?virtual_host=3&password=pw")
+    assert (found.params["path"], found.params["db"], found.params["password"]) == ("/run/redis x.sock", 3, "pw")
+    assert "host" not in found.params
+    assert found.hub_url() == "redis+socket://:pw@/run/redis%20x.sock?virtual_host=3"
+
+
+def test_sentinels() -> None:
+    found = place("sentinel://:pw@a:1/2;sentinel://b/2")
+    assert found.sentinels == [("a", 1), ("b", 26379)]
+    assert (found.params["password"], found.params["db"]) == ("pw", 2)
+    assert found.hub_url() == "sentinel://:pw@a:1/2;sentinel://:pw@b:26379/2"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ("CERT_REQUIRED", "required"),
+        ("required", "required"),
+        ("CERT_NONE", "none"),
+        (ssl.CERT_OPTIONAL, "optional"),
+    ],
+)
+def test_tls(given: Any, text: str, caplog: Any) -> None:
+    with caplog.at_level(logging.WARNING):
+        by_setting = place("redis://h/1", redis_backend_use_ssl={"ssl_cert_reqs": given, "ssl_ca_certs": "/ca"})
+    assert by_setting.tls
+    assert (by_setting.params["ssl_cert_reqs"], by_setting.params["ssl_ca_certs"]) == (text, "/ca")
+    assert ("is not insisted on" in caplog.text) == (text != "required")
+    if isinstance(given, str):
+        by_url = place(f"rediss://h/1?ssl_cert_reqs={given}&ssl_ca_certs=%2Fca")
+        assert by_url.tls
+        assert by_url.params == by_setting.params
+        assert by_url.hub_url() == f"rediss://h:6379/1?ssl_cert_reqs={text}&ssl_ca_certs=%2Fca"
+
+
+def test_certificates_are_required_unless_said_otherwise() -> None:
+    assert place("rediss://h").params["ssl_cert_reqs"] == "required"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("redis://h/abc", "database must be a number"),
+        ("redis://h?db=x", "'db' must be a number"),
+        ("redis://h:port", "Port could not be cast"),
+        ("redis://h?ssl_cert_reqs=none", "needs TLS; write rediss://"),
+        ("rediss://h?ssl_cert_reqs=sometimes", "must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE"),
+        ("redis://a;redis://b", "several URLs are understood of sentinel:// only"),
+        ("redis+socket://", "has no path of a socket"),
+        ("http://h", "unknown scheme 'http'"),
+        ("redis://me:secret@h?credential_provider=os.path", "leave one of them out"),
+        ("redis://h?credential_provider=no.such.Thing", "'no.such.Thing' cannot be loaded"),
+        ("redis://h?credential_provider=os.getcwd", "must be a redis.CredentialProvider"),
+    ],
+)
+def test_what_is_wrong_is_said(url: str, text: str) -> None:
+    with pytest.raises(ImproperlyConfigured) as caught:
+        place(url)
+    assert text in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("given", [Provider, Provider(), f"{__name__}.Provider"])
+def test_credential_providers(given: Any) -> None:
+    found = place("redis://h", redis_backend_credential_provider=given)
+    assert type(found.params["credential_provider"]).__name__ == "Provider"
+    assert found.hub_url() is None  # only redis-py can call it: results are stored by Python
+
+
+def test_a_hub_gets_login_and_database() -> None:
+    assert place("redis://h", redis_username="m:e", redis_password="p@w", redis_db=3).hub_url() == (
+        "redis://m%3Ae:p%40w@h:6379/3"
+    )
+
+
+def backend(url: str, **settings: Any) -> Any:
+    app = Celery("a", broker="memory://a", backend=url, set_as_current=False)
+    app.conf.update(settings)
+    return app.backend
+
+
+def test_options_of_the_hub_are_without_those_of_this_side() -> None:
+    options = {"global_keyprefix": "team", "master_name": "m", "retry_policy": {"max_retries": 1}}
+    made = backend("sentinel://a/0", result_backend_transport_options=options)
+    assert type(made) is SentinelBackend
+    assert made.hub_options == {"master_name": "m"}
+    assert made.get_key_for_task("x") == "team_celery-task-meta-x"
+    assert made.retry_policy == {"max_retries": 1, "interval_start": 0, "interval_step": 1, "interval_max": 1}
+
+
+def test_sentinel_needs_the_name_of_the_master() -> None:
+    with pytest.raises(ImproperlyConfigured, match="master_name"):
+        backend("sentinel://a/0").get("key")
+
+
+def test_the_uri_has_no_password() -> None:
+    assert backend("redis://me:secret@h/1").as_uri() == "redis://me:**@h/1"
+    assert backend("redis://me:secret@h/1").as_uri(include_password=True) == "redis://me:secret@h/1"
+    assert backend("redis+socket:///run/x.sock").as_uri() == "redis+socket:///run/x.sock"
+    both = backend("sentinel://:secret@a/0;sentinel://:secret@b/0")
+    assert both.as_uri() == "sentinel://:**@a/0;sentinel://:**@b/0"
+
+
+def test_a_missing_client_library_is_named_with_its_remedy(monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ImproperlyConfigured, match=r"pip install celeriac\[redis\]"):
+        backend("redis://h")
+
+
+def test_additional_errors_are_worth_another_try() -> None:
+    class Odd(Exception):
+        pass
+
+    made = backend("redis://h", result_backend_transport_options={"additional_connection_errors": [Odd]})
+    assert isinstance(made, RedisBackend)
+    assert made.exception_safe_to_retry(Odd())
+    assert made.exception_safe_to_retry(redis.ConnectionError())
+    assert not made.exception_safe_to_retry(KeyError())
