@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +24,7 @@ from celeriac.exceptions import (
     WorkerTerminate,
 )
 from celeriac.worker import WorkController, state
+from tests.support import family
 from tests.support.journal import Journal, note
 from tests.support.waiting import wait_until
 
@@ -118,6 +121,20 @@ class Bench:
             except SoftTimeLimitExceeded:
                 return "interrupted"
             return "not interrupted"
+
+        @app.task(name="limited_coroutine", shared=False, soft_time_limit=0.1)
+        async def limited_coroutine() -> None:
+            await asyncio.sleep(10)
+
+        @app.task(name="children", shared=False)
+        def children() -> list[int]:
+            with multiprocessing.get_context("fork").Pool(2) as inner:
+                return inner.map(abs, [-1, -2, -3])
+
+        @app.task(name="spawn", shared=False)
+        def spawn() -> None:
+            with subprocess.Popen(["sleep", "60"]) as process:
+                note(self.journal.path, f"pid {process.pid}")
 
         @app.task(name="spin", shared=False)
         def spin() -> None:
@@ -364,6 +381,9 @@ def test_a_soft_limit_interrupts_the_task_and_nothing_else(prefork: Bench) -> No
     assert prefork.send("limited").get(timeout=5) == "interrupted"
     with pytest.raises(SoftTimeLimitExceeded):
         prefork.send("spin", soft_time_limit=0.1).get(timeout=5)
+    with pytest.raises(SoftTimeLimitExceeded):
+        prefork.send("limited_coroutine").get(timeout=5)
+    assert prefork.send("coroutine", 1).get(timeout=5) == 2
     pid = prefork.send("place").get(timeout=5)[0]
     assert pid == prefork.send("place").get(timeout=5)[0]
 
@@ -379,6 +399,21 @@ def test_a_hard_limit_ends_the_task_with_its_process(prefork: Bench) -> None:
     prefork.start(concurrency=1, time_limit=0.1)
     with pytest.raises(TimeLimitExceeded):
         prefork.send("spin").get(timeout=5)
+
+
+def test_a_hard_limit_ends_what_the_task_has_started(prefork: Bench) -> None:
+    prefork.start(concurrency=1)
+    sent = prefork.send("spawn", time_limit=0.3)
+    (line,) = prefork.journal.wait_for(lines=1, timeout=10)
+    with pytest.raises(TimeLimitExceeded):
+        sent.get(timeout=5)
+    wait_until(lambda: not family.is_alive(int(line.split()[1])), timeout=5, what="end of the task's process")
+
+
+def test_a_task_may_have_processes_of_its_own(prefork: Bench) -> None:
+    prefork.start(concurrency=1)
+    assert prefork.send("children").get(timeout=10) == [1, 2, 3]
+    assert prefork.send("add", 1, 1).get(timeout=10) == 2
 
 
 def test_a_late_acked_task_beyond_its_limit_runs_again_if_it_says_so(prefork: Bench) -> None:

@@ -20,7 +20,7 @@ from tests.support.worker import Worker, environment
 
 Start = Callable[..., Worker]
 
-POOLS = ["threads", "solo"]
+POOLS = ["threads", "solo", "prefork"]
 
 
 def depths(app: Celery) -> tuple[int, int, int]:
@@ -89,6 +89,21 @@ class TestFace:
         assert "Task t.add" in log
         assert "\033[" not in log
 
+    def test_each_process_of_the_pool_has_its_name_and_its_log(
+        self, start_worker: Start, app: Celery, tmp_path: Path
+    ) -> None:
+        worker = start_worker(pool="prefork", concurrency=1, args=["-f", str(tmp_path / "%n%I.log")])
+        assert app.send_task("t.add", args=(1, 2)).get(timeout=10) == 3
+        assert worker.stop() == 0
+        assert "worker0@test ready." in (tmp_path / "worker0.log").read_text()
+        log = (tmp_path / "worker0-1.log").read_text()
+        assert "INFO/ForkPoolWorker-1] Task t.add" in log
+        assert log.count("succeeded") == 1
+
+    def test_processes_are_what_a_worker_has_if_nothing_is_said(self, start_worker: Start) -> None:
+        worker = start_worker(pool="default")
+        said(worker, "2 (prefork)" if sys.platform == "linux" else "2 (threads)")
+
     def test_settings_after_two_dashes_are_used(self, start_worker: Start, app: Celery) -> None:
         worker = start_worker(concurrency=0, args=["--", ".concurrency=3"])
         said(worker, "3 (threads)")
@@ -104,7 +119,7 @@ class TestFace:
         said(worker, "WARNING/MainProcess] to the world")
         said(worker, "WARNING/MainProcess] in trouble")
 
-    @pytest.mark.parametrize("pool", POOLS)
+    @pytest.mark.parametrize("pool", ["threads", "solo"])  # elsewhere two processes write, each in its own time
     def test_the_log_tells_of_each_task_in_order(self, start_worker: Start, app: Celery, pool: str) -> None:
         worker = start_worker(args=["-P", pool, "-c", "2" if pool == "threads" else "1"])
         sent = [app.send_task("t.add", args=(1, number)) for number in range(20)]

@@ -103,6 +103,22 @@ def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     assert worker.stop() == 0
 
 
+def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start) -> None:
+    worker = start_worker(pool="prefork", env={"T_CONF": json.dumps({"worker_proc_alive_timeout": 0.5})})
+    first = family.zygotes(worker.pid)[0]
+    try:
+        family.kill(first, signal.SIGSTOP)
+        for pid in family.children(first):
+            family.kill(pid)
+        sent = [app.tasks["t.add"].delay(number, 1) for number in range(50)]
+        assert [result.get(timeout=20) for result in sent] == [number + 1 for number in range(50)]
+        assert "does not answer" in worker.output()
+    finally:
+        family.kill(first, signal.SIGCONT)
+    gone([first])
+    assert worker.stop() == 0
+
+
 def test_without_any_zygote_the_worker_ends_and_loses_nothing(
     app: Celery, journal: Journal, start_worker: Start
 ) -> None:

@@ -100,7 +100,8 @@ class Worker(Process):
     ) -> Worker:
         ready = folder / f"{name}.ready"
         ready.unlink(missing_ok=True)
-        argv = [sys.executable, "-m", "celeriac", "-A", app, "worker", "-P", pool, "-c", str(concurrency), "-l", "INFO"]
+        argv = [sys.executable, "-m", "celeriac", "-A", app, "worker", "-c", str(concurrency), "-l", "INFO"]
+        argv += [] if pool == "default" else ["-P", pool]
         argv += ["-n", f"{name}@test", *args]
         extra = {"T_READY": str(ready), **(env or {})}
         worker = cls(argv, folder=folder, env=environment(broker, backend, extra), name=name)

@@ -14,6 +14,15 @@ class Threads(Celeriac):
     pool = ("-P", "threads", "-c", "2")
 
 
+class Prefork(Celeriac):
+    """Two processes."""
+
+    name = "celeriac-prefork"
+    setup = "`worker -P prefork -c 2`, one file for broker and results"
+    jobs = Celeriac.jobs - {"import"}
+    pool = ("-P", "prefork", "-c", "2")
+
+
 class Solo(Celeriac):
     """One thread, the main one."""
 
@@ -66,4 +75,4 @@ class HueyFast(Huey):
     polling = ("-d", "0.001", "-m", "0.001", "-b", "1.0")
 
 
-PEERS: tuple[Peer, ...] = (Threads(), Solo(), Sqlite3(), Huey(), HueyFast())
+PEERS: tuple[Peer, ...] = (Threads(), Prefork(), Solo(), Sqlite3(), Huey(), HueyFast())

@@ -44,8 +44,8 @@ class Child:
         os.setpgid(0, 0)  # signals of the terminal are the worker's; what a task starts can be killed with it
         die_with(self.kit.lifeline)
         self._take_signals()
-        self._name_process()
         self._set_up_log()
+        self._name_process()
         gc.enable()
         app: Any = self.pool.app
         app.set_current()

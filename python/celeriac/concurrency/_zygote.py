@@ -5,7 +5,7 @@ share the application's memory and no fork ever meets a thread. The hub (`proces
 messages of three numbers with descriptors, and is told what was forked and what has ended:
 
     hub -> zygote   1, number, index  (socket, page, lifeline)    a child
-                    2, 0, 0           (socket)                    a zygote that stands by, should this one be killed
+                    2, 0, 0           (socket, lifeline)          a zygote that stands by, should this one be killed
     zygote -> hub   1, number, pid                                forked
                     2, number, errno                              refused
                     3, pid, wait status                           ended
@@ -22,7 +22,7 @@ import struct
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _CHILD, _ZYGOTE = 1, 2
@@ -49,12 +49,13 @@ RunChild = Callable[[Kit], int]
 
 
 def die_with(lifeline: int) -> None:
-    """The kernel kills this process as soon as nobody holds the other end of the pipe `lifeline` any more.
+    """The kernel kills this process and its group as soon as nobody holds the other end of `lifeline`, a pipe.
 
     PR_SET_PDEATHSIG would look at the parent, which for a child is the zygote; what must not be survived is the worker,
-    and a zygote may be killed without harm to those who run.
+    and a zygote may be killed without harm to those who run. Each process needs a pipe of its own: whom to kill belongs
+    to the open file, which a fork shares.
     """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
     poll = select.poll()
@@ -64,16 +65,26 @@ def die_with(lifeline: int) -> None:
 
 
 class Zygote:
-    """A zygote as the worker sees it: the socket on which the hub asks, and the process."""
+    """A zygote as the worker sees it: its process, the socket on which the hub asks, and what keeps it alive."""
 
-    def __init__(self, pid: int, control: socket.socket) -> None:
+    def __init__(self, pid: int, control: socket.socket, lifeline: int) -> None:
         self.pid = pid
         self.control = control
+        self._lifeline: int | None = lifeline
+
+    def close(self) -> None:
+        """Lets go of it here; in the worker that is its end."""
+        self.control.close()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
 
 
-def fork(run_child: RunChild, lifeline: int, foreign: list[socket.socket | int]) -> Zygote:
-    """Forks a zygote. It closes `foreign`, the worker's ends of what others have."""
+def fork(run_child: RunChild, others: Sequence[Zygote]) -> Zygote:
+    """Forks a zygote, which lets go of `others`, as they are the worker's."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    lifeline, held = os.pipe()
+    zygote = Zygote(0, ours, held)
     _flush()
     with warnings.catch_warnings():
         # Python 3.12 and newer count threads themselves; the pool has said which, and what to do.
@@ -81,14 +92,15 @@ def fork(run_child: RunChild, lifeline: int, foreign: list[socket.socket | int])
         pid = os.fork()
     if pid:
         theirs.close()
-        return Zygote(pid, ours)
+        os.close(lifeline)
+        zygote.pid = pid
+        return zygote
     try:
-        for one in (ours, *foreign):
-            if isinstance(one, int):
-                os.close(one)
-            else:
-                one.close()
+        for one in (zygote, *others):
+            one.close()
         _serve(theirs, lifeline, run_child)
+    except BrokenPipeError:
+        pass  # the hub has ended, or has let go of a zygote that did not answer
     except BaseException:
         traceback.print_exc()
     finally:
@@ -108,8 +120,7 @@ def _flush() -> None:
 def _serve(control: socket.socket, lifeline: int, run_child: RunChild) -> None:
     """Forks what is asked for and reaps what has ended, until the hub is gone."""
     os.setpgid(0, 0)  # Ctrl-C is for the worker alone
-    # Of its own, as the owner that a signal goes to belongs to the open file, which a fork shares.
-    die_with(os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_CLOEXEC))
+    die_with(lifeline)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     news, tell = os.pipe()
@@ -173,9 +184,9 @@ def _become(
         control.close()
         os.close(news)
         os.close(tell)
-        if kind == _ZYGOTE:
-            _serve(socket.socket(fileno=fds[0]), lifeline, run_child)
         os.close(lifeline)
+        if kind == _ZYGOTE:
+            _serve(socket.socket(fileno=fds[0]), fds[1], run_child)
         code = run_child(Kit(number, index, *fds))
     except BaseException:
         traceback.print_exc()

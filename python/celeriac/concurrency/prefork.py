@@ -19,7 +19,6 @@ from celeriac.concurrency._child import Child
 from celeriac.concurrency.base import BasePool, Execute, logger
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from celeriac._bridge.hub import Hub
@@ -51,7 +50,6 @@ class TaskPool(BasePool):
         self.proc_alive_timeout: float = options.get("proc_alive_timeout") or 4.0
         self._hub: Hub | None = None
         self._zygotes: list[_zygote.Zygote] = []
-        self._lifeline: int | None = None
         self._pids: dict[int, int] = {}
 
     @property
@@ -68,13 +66,8 @@ class TaskPool(BasePool):
         # What is there now stays: children must not copy pages only because a collection counts references.
         gc.collect()
         gc.freeze()
-        lifeline, self._lifeline = os.pipe()
-        try:
-            for _ in range(2):
-                foreign: list[socket.socket | int] = [self._lifeline, *(one.control for one in self._zygotes)]
-                self._zygotes.append(_zygote.fork(lambda kit: Child(self, kit).run(), lifeline, foreign))
-        finally:
-            os.close(lifeline)
+        for _ in range(2):
+            self._zygotes.append(_zygote.fork(lambda kit: Child(self, kit).run(), self._zygotes))
 
     def hub_options(self) -> dict[str, Any] | None:
         return {
@@ -112,17 +105,12 @@ class TaskPool(BasePool):
         """The hub has ended its children, or its end is theirs; zygotes end when its sockets are closed."""
         self._pids.clear()
         deadline = time.monotonic() + _ZYGOTE_ENDS_S
-        if self._hub is None:  # nobody will close the sockets
-            self._cut_lifeline()
+        for one in self._zygotes if self._hub is None else ():  # nobody else will close the sockets
+            one.close()
         for one in self._zygotes:
             _await_end(one.pid, deadline)
+            one.close()
         self._zygotes.clear()
-        self._cut_lifeline()
-
-    def _cut_lifeline(self) -> None:
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
 
     def grow(self, n: int = 1) -> None:
         """So many processes more."""

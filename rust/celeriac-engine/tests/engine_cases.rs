@@ -385,3 +385,32 @@ fn a_child_gets_no_more_tasks_than_it_may_run() {
     let Some(Work::Dispatch { child: 1, batch }) = engine.next_work() else { panic!("nothing was given") };
     assert_eq!(batch.len(), 4);
 }
+
+#[test]
+fn what_a_child_does_not_start_goes_to_another_and_the_child_is_tried_again_later() {
+    let mut engine = limited(false);
+    give(&mut engine, 1, "early");
+    let mut now = 2_000;
+    let recall = loop {
+        engine.looked(0, None, at(now));
+        match engine.next_work() {
+            Some(work) => break work,
+            None => now = engine.next_wake_us().unwrap(),
+        }
+        assert!(now < 1_000_000, "it stays with the child");
+    };
+    assert!(matches!(recall, Work::Recall { child: 0 }));
+    assert!(now >= 250_000);
+    engine.recalled(0, vec![DeliveryTag(1)], at(now));
+    engine.dispatch(at(now));
+    assert!(engine.next_work().is_none(), "the child has just been asked");
+    let other = engine.add_child();
+    engine.child_up(other);
+    engine.dispatch(at(now));
+    assert!(matches!(engine.next_work(), Some(Work::Dispatch { child: 1, .. })));
+    let later = engine.next_wake_us().unwrap().max(now + 250_000);
+    engine.looked(0, None, at(later));
+    engine.deliveries(vec![delivery(2, Spec::new("id-2".to_owned(), "early").envelope(), false, 0)], at(later));
+    engine.dispatch(at(later));
+    assert!(matches!(engine.next_work(), Some(Work::Dispatch { child: 0, .. })));
+}

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should say where")]
 
+#[cfg(target_os = "linux")]
+#[path = "hub/processes.rs"]
+mod processes;
 mod support;
 
 use std::time::Duration;

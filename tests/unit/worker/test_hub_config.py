@@ -91,3 +91,22 @@ def test_tasks_say_how_their_deliveries_are_settled(app: Celery) -> None:
 def test_the_password_of_the_broker_is_not_shown(app: Celery) -> None:
     app.conf.broker_url = "sqlite://me:secret@host/x"
     assert "secret" not in _hub_config.shown_broker_url(app)
+
+
+def test_a_broker_in_memory_is_not_shared_with_processes(app: Celery) -> None:
+    assert effective(app.conf, {})["pool_cls"] == "threads"
+    assert effective(app.conf, {"pool_cls": "prefork"})["pool_cls"] == "prefork"
+    app.conf.broker_url = "sqlite:///x.db"
+    assert effective(app.conf, {})["pool_cls"] is None
+
+
+def test_limits_of_a_task_go_before_those_of_the_worker(app: Celery) -> None:
+    @app.task(name="own", shared=False, time_limit=2, soft_time_limit=0.5)
+    def own() -> None: ...
+
+    @app.task(name="other", shared=False)
+    def other() -> None: ...
+
+    worker = worker_of(app, time_limit=30)
+    assert _hub_config.limits(worker, own) == {"hard_limit_us": 2_000_000, "soft_limit_us": 500_000}
+    assert _hub_config.limits(worker, other) == {"hard_limit_us": 30_000_000}

@@ -20,6 +20,10 @@ const LONG_US: u64 = 50_000;
 /// Longest pause between two looks at a child that has tasks it has not started.
 const SLOWEST_LOOK_US: u64 = 32_000;
 
+/// A child process that has had tasks for so long without starting one is stopped, or stuck in what comes before a task:
+/// others get what it has, and it gets nothing for as long.
+const QUIET_US: u64 = 250_000;
+
 /// A task that a child has in hand, whether or not its delivery is still ours.
 #[derive(Debug)]
 pub(super) struct Job {
@@ -37,6 +41,10 @@ pub(super) struct Child {
     recall_wanted: bool,
     /// It runs this task for [`LONG_US`] or more.
     stuck_in: Option<DeliveryTag>,
+    /// Since then it has tasks and runs none.
+    quiet_since_us: Option<u64>,
+    /// Until then it gets nothing; 0: it is not avoided.
+    pub(super) avoided_until_us: u64,
     /// It gets nothing but this.
     pub(super) careful: Option<Careful>,
     /// Tasks that it may still be given; `None` for no limit.
@@ -55,6 +63,10 @@ impl Child {
 
     /// Something ended: it is alive, so the next look can wait.
     pub(super) fn look_after_outcome(&mut self, now: Now) {
+        self.quiet_since_us = None;
+        if self.avoided_until_us > 0 {
+            (self.avoided_until_us, self.next_look_us) = (0, None);
+        }
         if !self.jobs.is_empty() {
             self.look_after(LOOK_US, now);
         }
@@ -87,7 +99,8 @@ impl Child {
         self.stuck_in = self.stuck_in.filter(|stuck| *stuck != tag);
         self.careful = self.careful.filter(|careful| !careful.is_of(tag));
         if self.jobs.is_empty() {
-            self.next_look_us = None;
+            self.quiet_since_us = None;
+            self.next_look_us = Some(self.avoided_until_us).filter(|at| *at > 0);
         }
         true
     }
@@ -133,11 +146,23 @@ impl Engine {
         let Some((tag, since_us)) = running else {
             let state = &mut self.children[child];
             state.next_look_us = None;
+            if state.avoided_until_us <= now.mono_us {
+                state.avoided_until_us = 0;
+            }
             if !state.jobs.is_empty() {
+                let quiet_us = now.mono_us - *state.quiet_since_us.get_or_insert(now.mono_us);
+                if self.limits && quiet_us >= QUIET_US {
+                    state.quiet_since_us = None;
+                    state.avoided_until_us = now.mono_us + QUIET_US;
+                    state.next_look_us = Some(state.avoided_until_us);
+                    self.want_recall(child);
+                    return;
+                }
                 state.look_after((state.look_step_us * 2).clamp(LOOK_US, SLOWEST_LOOK_US), now);
             }
             return;
         };
+        self.children[child].quiet_since_us = None;
         let run_us = now.mono_us.saturating_sub(since_us);
         let row = self.ledger.get(tag).and_then(|held| held.task);
         self.tasks.at_least(row, run_us.saturating_mul(1000));

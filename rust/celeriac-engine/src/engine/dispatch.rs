@@ -77,11 +77,9 @@ impl Engine {
     /// Of those that `may` take something, and are not kept free for one task: idle ones first, then the one with the
     /// least work.
     fn freest_child(&self, may: impl Fn(ChildId, &Child) -> bool) -> Option<ChildId> {
-        let free = self
-            .children
-            .iter()
-            .enumerate()
-            .filter(|(id, child)| child.up && child.careful.is_none() && may(*id, child));
+        let free = self.children.iter().enumerate().filter(|(id, child)| {
+            child.up && child.careful.is_none() && child.avoided_until_us == 0 && may(*id, child)
+        });
         free.min_by_key(|(_, child)| (child.jobs.len().min(1), child.work_us)).map(|(id, _)| id)
     }
 

@@ -144,8 +144,7 @@ impl Away {
         while let Some(head) = self.partial.get(at..at + 4) {
             let length = head.try_into().map_or(0, u32::from_ne_bytes) as usize;
             if length > frame::LONGEST {
-                self.damaged();
-                return;
+                return self.damaged();
             }
             if length == 0 {
                 self.area.ring.looking();
@@ -159,6 +158,9 @@ impl Away {
             let record = Bytes::copy_from_slice(record);
             at += 4 + length;
             self.understand(record);
+            if self.ended {
+                return;
+            }
         }
         self.partial.drain(..at);
         if self.partial.is_empty() && self.partial.capacity() > 4 * CHUNK {

@@ -5,13 +5,19 @@
 pub(crate) enum Exit {
     /// With that wait status.
     Status(i32),
-    /// Its zygote was gone, so nobody could ask.
+    /// Its zygote was gone or did not answer, so nobody could ask.
     Unknown,
+    /// It was never made: the number of the system's error.
+    Refused(i32),
 }
 
 impl Exit {
     pub(crate) fn words(self) -> String {
-        let Self::Status(status) = self else { return "cause unknown: its zygote was gone".to_owned() };
+        let status = match self {
+            Self::Status(status) => status,
+            Self::Unknown => return "cause unknown: its zygote was gone".to_owned(),
+            Self::Refused(number) => return std::io::Error::from_raw_os_error(number).to_string(),
+        };
         match signal(status) {
             Some(signal) => format!("signal {signal} ({})", name(signal)),
             None => format!("exitcode {}", status >> 8 & 0xff),
@@ -26,7 +32,7 @@ impl Exit {
     pub(crate) fn status(self) -> Option<i32> {
         match self {
             Self::Status(status) => Some(status),
-            Self::Unknown => None,
+            Self::Unknown | Self::Refused(_) => None,
         }
     }
 }
@@ -66,6 +72,7 @@ mod tests {
     fn an_exit_is_told_with_its_signal_or_its_code() {
         assert_eq!(Exit::Status(9).words(), "signal 9 (SIGKILL)");
         assert_eq!(Exit::Status(0x8b).words(), "signal 11 (SIGSEGV)");
+        assert!(Exit::Refused(12).words().contains("memory"));
         assert_eq!(Exit::Status(3 << 8).words(), "exitcode 3");
         assert!(Exit::Status(0).is_success() && !Exit::Status(256).is_success());
     }

@@ -68,6 +68,8 @@ pub(crate) struct Place {
     pub(crate) exit: Option<Exit>,
     /// The zygote that it came from is gone: nobody will tell how it ends.
     pub(crate) orphan: bool,
+    /// Its socket has ended, and with it the process, since then.
+    pub(crate) deaf_us: Option<u64>,
     /// Its socket was closed as it retires and is idle, at that time.
     pub(crate) closed_us: Option<u64>,
 }
@@ -75,11 +77,32 @@ pub(crate) struct Place {
 impl Place {
     fn vacant() -> Self {
         let state = State::Vacant;
-        Self { state, number: 0, pid: None, since_us: 0, killed: None, exit: None, orphan: false, closed_us: None }
+        Self {
+            state,
+            number: 0,
+            pid: None,
+            since_us: 0,
+            killed: None,
+            exit: None,
+            orphan: false,
+            deaf_us: None,
+            closed_us: None,
+        }
     }
 
     pub(crate) fn is_live(&self) -> bool {
         self.state != State::Vacant && self.exit.is_none()
+    }
+
+    /// Its socket has ended. It has, too, or will by this.
+    ///
+    /// Its zygote tells how it ended; if that is gone, or stopped for as long as `patience_us`, nobody does.
+    pub(crate) fn is_deaf(&mut self, now_us: u64, patience_us: u64) {
+        let since_us = *self.deaf_us.get_or_insert(now_us);
+        self.kill(Killed::Deaf);
+        if self.orphan || now_us >= since_us + patience_us {
+            self.exit = Some(Exit::Unknown);
+        }
     }
 
     /// Kills it, with whatever processes its task has started. The first reason stays.
@@ -109,7 +132,7 @@ pub(crate) struct Pool {
     pub(crate) width: usize,
     pub(crate) max_tasks: Option<u64>,
     pub(crate) max_memory_kib: Option<u64>,
-    patience_us: u64,
+    pub(crate) patience_us: u64,
     last_number: u32,
     failures: u32,
     not_before_us: u64,
@@ -196,9 +219,9 @@ impl Pool {
                     }
                 }
             }
-            Word::Refused(number, _) => {
+            Word::Refused(number, error) => {
                 if let Some(place) = self.places.iter_mut().find(|place| place.number == number && place.is_live()) {
-                    place.exit = Some(Exit::Unknown);
+                    place.exit = Some(Exit::Refused(error));
                 }
             }
             Word::Exited(pid, status) => {
@@ -239,8 +262,9 @@ impl Pool {
         })
     }
 
-    /// Kills those that take too long to start, or to end.
-    pub(crate) fn reap_slow(&mut self, now_us: u64) -> Vec<ChildId> {
+    /// Kills those that take too long to start, or to end. False: one was asked for and never made, so the zygote that
+    /// works does not; it is let go of.
+    pub(crate) fn reap_slow(&mut self, now_us: u64) -> bool {
         let patience_us = self.patience_us;
         let is_slow = |place: &Place| {
             place.is_live()
@@ -250,23 +274,37 @@ impl Pool {
                     _ => place.closed_us.is_some_and(|at| now_us >= at + patience_us),
                 }
         };
-        let slow: Vec<_> =
+        let slow: Vec<ChildId> =
             self.places.iter().enumerate().filter(|(_, place)| is_slow(place)).map(|(child, _)| child).collect();
-        for &child in &slow {
-            self.places[child].kill(Killed::Slow);
+        let mut answers = true;
+        for child in slow {
+            let place = &mut self.places[child];
+            place.kill(Killed::Slow);
+            if place.pid.is_none() {
+                place.exit = Some(Exit::Unknown);
+                answers = false;
+            }
         }
-        slow
+        if !answers {
+            self.zygote = None;
+        }
+        answers
     }
 
     /// When to look again, if nothing comes.
     pub(crate) fn next_wake_us(&self, now_us: u64) -> Option<u64> {
+        if self.places.iter().any(|place| place.exit.is_some()) {
+            return Some(now_us); // to be buried
+        }
         let waits = self.places.iter().filter(|place| place.is_live() && place.killed.is_none());
         let patience = waits.filter_map(|place| match place.state {
             State::Starting => Some(place.since_us + self.patience_us),
             _ => place.closed_us.map(|at| at + self.patience_us),
         });
+        let deaf = self.places.iter().filter(|place| place.is_live());
+        let deaf = deaf.filter_map(|place| place.deaf_us.map(|at| at + self.patience_us));
         let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;
-        patience.chain(missing.then(|| self.not_before_us.max(now_us))).min()
+        patience.chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
     }
 
     pub(crate) fn all_gone(&self) -> bool {

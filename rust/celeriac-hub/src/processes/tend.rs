@@ -62,13 +62,13 @@ impl Loop {
         if self.pool.is_none() {
             return;
         }
+        if std::mem::take(&mut self.zygote_spoke) {
+            self.hear_zygotes(now);
+        }
         for child in 0..self.links.len() {
             self.reports(child, now);
             self.greet(child, now);
             self.check_memory(child, now);
-        }
-        if std::mem::take(&mut self.zygote_spoke) {
-            self.hear_zygotes(now);
         }
         self.bury(now);
         self.see_off(now);
@@ -130,17 +130,25 @@ impl Loop {
         if !stands_by {
             pool.standby = pool.zygote.as_ref().filter(|_| lives).and_then(|zygote| zygote.fork_zygote().ok());
         }
-        if lives {
-            return;
+        if !lives {
+            self.succeed_zygote("was killed", now);
         }
+    }
+
+    /// The zygote that worked is lost.
+    fn succeed_zygote(&mut self, how: &str, now: Now) {
+        let Some(pool) = &mut self.pool else { return };
         if pool.succeed() {
-            let text = "the zygote, from which child processes are forked, was killed: the one that stood by took over";
-            self.notices.push(Notice::Log(WARNING, text.to_owned()));
+            let text =
+                format!("the zygote, from which child processes are forked, {how}: the one that stood by took over");
+            self.notices.push(Notice::Log(WARNING, text));
         } else if !pool.closing {
-            let text = "both zygotes were killed: no child process can be started any more, so the worker ends when what \
-                        runs has ended";
-            self.notices.push(Notice::Log(ERROR, text.to_owned()));
-            self.failure = Some("its zygotes, from which child processes are forked, were killed".to_owned());
+            let text = format!(
+                "the zygote, from which child processes are forked, {how}, and none stands by: no child process can be \
+                 started any more, so the worker ends when what runs has ended"
+            );
+            self.notices.push(Notice::Log(ERROR, text));
+            self.failure = Some("its zygotes, from which child processes are forked, are gone".to_owned());
             self.stop(Stopping::Warm, now);
         }
     }
@@ -152,10 +160,7 @@ impl Loop {
             let place = &mut pool.places[child];
             let deaf = self.links[child].away().is_some_and(|away| away.ended);
             if deaf && place.exit.is_none() && place.state != State::Vacant {
-                place.kill(Killed::Deaf);
-                if place.orphan {
-                    place.exit = Some(Exit::Unknown);
-                }
+                place.is_deaf(now.mono_us, pool.patience_us);
             }
             if let Some(exit) = place.exit {
                 self.bury_one(child, exit, now);
@@ -185,6 +190,9 @@ impl Loop {
             ),
             Some(Killed::Deaf) | None if expected && running.is_none() && exit.is_success() => {
                 (None, Loss::Died(how.clone()))
+            }
+            None if matches!(exit, Exit::Refused(_)) => {
+                (Some(format!("cannot start a child process: {how}")), Loss::Died(how.clone()))
             }
             Some(Killed::Deaf) | None => (
                 Some(format!("child process {pid} exited prematurely: {how}{}", self.engine_name(running))),
@@ -223,7 +231,9 @@ impl Loop {
                 place.closed_us = Some(now.mono_us);
             }
         }
-        pool.reap_slow(now.mono_us);
+        if !pool.reap_slow(now.mono_us) {
+            self.succeed_zygote("does not answer", now);
+        }
     }
 
     fn start_children(&mut self, now: Now) {

@@ -35,11 +35,15 @@ pub(crate) enum Word {
 }
 
 #[derive(Debug)]
-pub(crate) struct Zygote(OwnedFd);
+pub(crate) struct Zygote {
+    socket: OwnedFd,
+    /// As a child's (`away.rs`). Python has that of the first two.
+    _lifeline: Option<OwnedFd>,
+}
 
 impl Zygote {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self(socket)
+        Self { socket, _lifeline: None }
     }
 
     /// Asks for a child, which is told its `index` and gets what is in `kit`.
@@ -52,8 +56,9 @@ impl Zygote {
     pub(crate) fn fork_zygote(&self) -> io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        self.ask([FORK_ZYGOTE, 0, 0], &[theirs.as_fd()])?;
-        Ok(Self(ours))
+        let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        self.ask([FORK_ZYGOTE, 0, 0], &[theirs.as_fd(), reading.as_fd()])?;
+        Ok(Self { socket: ours, _lifeline: Some(writing) })
     }
 
     fn ask(&self, words: [u32; 3], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -62,7 +67,7 @@ impl Zygote {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(fds));
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        rustix::net::sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut control, flags)?;
+        rustix::net::sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut control, flags)?;
         Ok(())
     }
 
@@ -70,7 +75,7 @@ impl Zygote {
     pub(crate) fn listen(&self, words: &mut Vec<Word>) -> bool {
         loop {
             let mut bytes = [0; 12];
-            match rustix::net::recv(&self.0, &mut bytes[..], RecvFlags::DONTWAIT) {
+            match rustix::net::recv(&self.socket, &mut bytes[..], RecvFlags::DONTWAIT) {
                 Ok((12, _)) => words.extend(understood(bytes)),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return true,
@@ -93,6 +98,6 @@ fn understood(bytes: [u8; 12]) -> Option<Word> {
 
 impl AsFd for Zygote {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }

@@ -44,6 +44,10 @@ impl Broker {
         Self { state: Arc::default(), stored, store }
     }
 
+    pub(crate) fn consumer(&self) -> Box<dyn Consumer> {
+        Box::new(Scripted(self.clone()))
+    }
+
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.state.lock().unwrap())
     }
@@ -151,6 +155,14 @@ pub(crate) fn start(children: usize) -> (Broker, Hub) {
 }
 
 pub(crate) fn start_with(children: usize, prefetch: Prefetch) -> (Broker, Hub) {
+    let (broker, config) = scripted(children, prefetch);
+    let hub = Hub::new(broker.consumer(), config);
+    hub.start().unwrap();
+    (broker, hub)
+}
+
+/// A broker and what a hub needs to know beside it.
+pub(crate) fn scripted(children: usize, prefetch: Prefetch) -> (Broker, HubConfig) {
     let early = TaskPolicy::default();
     let late = TaskPolicy { acks_late: true, ..early };
     let careful = TaskPolicy { reject_on_worker_lost: true, ..late };
@@ -163,10 +175,7 @@ pub(crate) fn start_with(children: usize, prefetch: Prefetch) -> (Broker, Hub) {
     };
     let kinds = [NoticeKind::Log, NoticeKind::Down, NoticeKind::Up, NoticeKind::Dead];
     let notify = kinds.into_iter().fold(Kinds::FEWEST, Kinds::with);
-    let broker = Broker::new();
-    let hub = Hub::new(Box::new(Scripted(broker.clone())), HubConfig { engine, queues: Vec::new(), notify });
-    hub.start().unwrap();
-    (broker, hub)
+    (Broker::new(), HubConfig { engine, queues: Vec::new(), notify })
 }
 
 /// The next job of a child.
