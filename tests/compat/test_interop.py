@@ -299,13 +299,15 @@ def test_late_acked_tasks_survive_the_death_of_either(
 ) -> None:
     """Whoever is killed, what it held comes back and is done by the other."""
     conf = {"broker_transport_options": {"visibility_timeout": 4}, "worker_prefetch_multiplier": 4}
+    sweep = {"visibility_timeout": 4, "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    confs = {"celeriac": conf, "celery": {**conf, "broker_transport_options": sweep}}  # else it looks every 100 s
     sender = client("celeriac", conf)
     count = 200
     for number in range(count):
         sender.send("i.note_late", str(journal), f"{number}", 0.02)
-    doomed = worker(victim, conf=conf)
+    doomed = worker(victim, conf=confs[victim])
     journal.wait_for(lines=10, timeout=30)
-    worker(OTHER[victim], conf=conf)
+    worker(OTHER[victim], conf=confs[OTHER[victim]])
     doomed.kill(signal.SIGKILL)
     wait_until(lambda: len(journal.counts()) == count, timeout=120, what="every task done", every=0.1)
 

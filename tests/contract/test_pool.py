@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from celeriac import Celery, signals
@@ -165,8 +166,8 @@ class Bench:
         worker = WorkController(app=self.app, hostname="w@pool", pool=self.pool, concurrency=concurrency, **options)
         thread = threading.Thread(target=worker.start, daemon=True)
         thread.start()
-        assert worker.is_ready.wait(10), worker.failure
         self._running.append((worker, thread))
+        assert worker.is_ready.wait(10), worker.failure
         return worker
 
     def send(self, name: str, *args: Any, **options: Any) -> Any:
@@ -444,10 +445,17 @@ def test_a_child_is_replaced_after_so_many_tasks(prefork: Bench, most: int) -> N
 
 
 def test_a_child_is_replaced_when_it_has_grown_too_large(prefork: Bench) -> None:
-    prefork.start(concurrency=1, max_memory_per_child=200_000)
+    have_kib = psutil.Process().memory_info().rss // 1024  # a child begins with what its parent has
+    prefork.start(concurrency=1, max_memory_per_child=have_kib + 150_000)
     first = prefork.send("grow", 1).get(timeout=10)
     assert prefork.send("grow", 300).get(timeout=10) == first
     wait_until(lambda: prefork.send("grow", 1).get(timeout=10) != first, timeout=10, what="another process")
+
+
+def test_children_that_are_too_large_from_the_start_run_one_task_each(prefork: Bench) -> None:
+    prefork.start(concurrency=1, max_memory_per_child=1)
+    seen = [prefork.send("grow", 0).get(timeout=10) for _ in range(4)]
+    wait_until(lambda: prefork.send("grow", 0).get(timeout=10) not in seen, timeout=10, what="another process")
 
 
 def test_children_that_cannot_start_end_the_worker(prefork: Bench) -> None:

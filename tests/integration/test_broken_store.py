@@ -148,7 +148,7 @@ def _make_foreign(path: Path) -> None:
 
 def _make_cut(path: Path) -> None:
     other = build(f"sqlite:///{path}")
-    for _ in range(600):  # 24 MB: more than the log holds before it is folded into the file
+    for _ in range(2000):  # 80 MB: more than the log holds before a producer folds it into the file
         other.tasks["t.echo"].delay("x" * 40_000)
     assert path.stat().st_size > 1_000_000
     os.truncate(path, path.stat().st_size // 2 + 100)

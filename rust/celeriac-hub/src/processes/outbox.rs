@@ -170,7 +170,8 @@ impl Port {
             None
         };
         let outbox = Outbox { area, socket: Arc::clone(&socket), scratch: Mutex::default(), memory };
-        outbox.measure(MEASURE_US);
+        // Nothing is measured before the first task has ended: a child that is too large from the start would be replaced by
+        // another one like it for ever, and no task would run.
         outbox.send(&frame::hello(std::process::id()));
         Ok(Self::over_socket(Arc::new(Shared::in_child(clock, outbox)), Inlet { socket }))
     }
