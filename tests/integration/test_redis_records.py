@@ -12,6 +12,7 @@ import redis
 from celeriac._bridge.broker import open_broker
 from tests.support.node import Node, Row, envelope
 from tests.support.redis_server import HOST, RedisServer
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -53,3 +54,18 @@ def test_what_a_worker_gives_back_is_whole_whatever_its_queue_is_called(
     (raw,) = line.lrange(queue, 0, -1)
     message = json.loads(raw)
     assert message["headers"] == {"id": "a", "task": "t", "redelivered": True}
+
+
+def test_batches_that_went_back_are_forgotten(redis_server: RedisServer, line: Any, node: Callable[..., Node]) -> None:
+    """More waiters than credit: what they bring beyond it goes back."""
+    names = [f"q{number}" for number in range(6)]
+    worker = node(*map(direct, names), prefetch=1)
+    with open_broker(redis_server.url) as broker:
+        for _ in range(20):
+            broker.publish_many([("", name, 0, None, envelope(name)) for name in names])
+            for _ in names:
+                worker.run(worker.jobs(1)[0])
+    wait_until(lambda: line.hlen("unacked") == 0, timeout=10, what="end of all claims")
+    (held,) = line.keys("celeriac.held.*")
+    batches = [field for field in line.hkeys(held) if not field.startswith(b"waiter")]
+    assert len(batches) <= 2, batches
