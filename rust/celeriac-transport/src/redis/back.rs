@@ -98,7 +98,7 @@ fn put_back(
     for ((number, list), record) in chunk.iter().zip(records) {
         let Some(record) = bytes(record) else { continue };
         // We wrote it: the message stands between '[' and our tail, whatever it is.
-        let tail = super::claim::home(keys, &keys.queue_of(list), 0).tail.len();
+        let tail = tail_of(keys, list, &record);
         let raw = match super::ends::message_of(&record, tail) {
             Some(raw) => raw.to_vec(),
             None => claim_parts(&record).map(|(raw, _, _)| raw.to_vec()).unwrap_or_default(),
@@ -132,6 +132,13 @@ fn put_back(
         -1 => Ok(None),
         count => Ok(Some(count.unsigned_abs())),
     }
+}
+
+/// How long the tail of a record is. A list may be that of a queue's priority or of a queue that is called like it; the
+/// record says which.
+fn tail_of(keys: &Keys, list: &[u8], record: &[u8]) -> usize {
+    let tails = [keys.queue_of(list), keys.name_of(list)].map(|queue| super::claim::home(keys, &queue, 0).tail);
+    tails.iter().find(|tail| record.ends_with(tail.as_bytes())).map_or(0, String::len)
 }
 
 /// A worker that merely held it cannot be what killed an earlier one.

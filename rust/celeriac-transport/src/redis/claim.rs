@@ -28,14 +28,16 @@ static NEXT_TAG: AtomicU64 = AtomicU64::new(1);
 pub(crate) struct Sources {
     /// In the order of the consumer's queues.
     queues: Vec<String>,
+    /// Also of queues that were consumed before: the answer to a claim of theirs may still come, or be lost.
     homes: HashMap<Vec<u8>, Arc<Home>>,
     /// Lists that messages of waiters go to, and where those belong.
     pub(crate) inflight: Vec<(String, Vec<u8>)>,
 }
 
 impl Sources {
-    pub(crate) fn new(keys: &Keys, queues: &[String]) -> Self {
-        let mut sources = Self { queues: queues.to_vec(), ..Self::default() };
+    /// `before`: what was consumed until now.
+    pub(crate) fn new(keys: &Keys, queues: &[String], before: Self) -> Self {
+        let mut sources = Self { queues: queues.to_vec(), homes: before.homes, inflight: Vec::new() };
         for queue in queues {
             for &step in keys.steps() {
                 let home = home(keys, queue, step);
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn tags_count_on_through_the_lists_of_an_answer() {
         let keys = Keys::new(&Settings::parse("redis://", &Options::new()).unwrap());
-        let sources = Sources::new(&keys, &["a".to_owned(), "b".to_owned()]);
+        let sources = Sources::new(&keys, &["a".to_owned(), "b".to_owned()], Sources::default());
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let reply = Value::Array(vec![
             Value::Int(0),
@@ -250,5 +252,19 @@ mod tests {
         let taken: Vec<_> = answer.taken.iter().map(|one| (one.tag, one.batch, &*one.home.queue)).collect();
         assert_eq!(taken, [(10, 10, "a"), (11, 10, "a"), (12, 12, "b")]);
         assert_eq!((answer.more, answer.due_ms), (false, Some(77)));
+    }
+
+    #[test]
+    fn a_late_answer_for_a_queue_that_is_consumed_no_more_keeps_its_tags() {
+        let keys = Keys::new(&Settings::parse("redis://", &Options::new()).unwrap());
+        let before = Sources::new(&keys, &["a".to_owned(), "b".to_owned()], Sources::default());
+        let sources = Sources::new(&keys, &["b".to_owned()], before);
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let lists = [vec![text("a"), text("1")], vec![text("b"), text("2")]];
+        let reply = [Value::Int(0), text("")].into_iter().chain(lists.map(Value::Array)).collect();
+        let answer = answer(Value::Array(reply), 10, 5, &sources, &mut Sizes::default());
+        let taken: Vec<_> = answer.taken.iter().map(|one| (one.tag, &*one.home.queue)).collect();
+        assert_eq!(taken, [(10, "a"), (11, "b")]);
+        assert_eq!(sources.queues(), ["b"]);
     }
 }

@@ -3,7 +3,7 @@
 //! - A tag is here from its claim until it is settled, given back or found lost.
 //! - A batch (messages that one claim took from one list) is recorded in the server until none of it is here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use celeriac_protocol::DeliveryTag;
@@ -96,6 +96,12 @@ impl Held {
             }
         }
         Some(one)
+    }
+
+    /// Batches of which messages went back before they were held: to be forgotten by the server, too, unless some of them
+    /// are here.
+    pub(crate) fn forget(&mut self, batches: HashSet<u64>) {
+        self.emptied.extend(batches.into_iter().filter(|batch| !self.left.contains_key(batch)));
     }
 
     /// All tags, oldest first.

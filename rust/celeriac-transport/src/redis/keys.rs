@@ -83,7 +83,12 @@ impl Keys {
         self.steps.iter().map(|&step| self.list(queue, step)).collect()
     }
 
-    /// The queue that a list belongs to.
+    /// A list's name without what all keys begin with: that of the queue, if it is of step 0.
+    pub(crate) fn name_of(&self, list: &[u8]) -> String {
+        String::from_utf8_lossy(list.strip_prefix(self.prefix.as_bytes()).unwrap_or(list)).into_owned()
+    }
+
+    /// The queue that a list belongs to; a queue that is called like another's list of a priority is taken for that.
     pub(crate) fn queue_of(&self, list: &[u8]) -> String {
         let name = list.strip_prefix(self.prefix.as_bytes()).unwrap_or(list);
         let step = name.windows(self.separator.len()).rposition(|part| part == self.separator);

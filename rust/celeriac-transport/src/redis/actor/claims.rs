@@ -1,5 +1,6 @@
 //! Taking messages and handing them over, up to the credit.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -86,7 +87,10 @@ impl Actor {
         if self.arrived.len() > credit {
             let over = &self.arrived[credit..];
             back::untouched(line, &self.keys, &self.worker, over)?;
-            self.arrived.truncate(credit);
+            let gone = self.arrived.split_off(credit);
+            let kept: HashSet<u64> = self.arrived.iter().map(|taken| taken.batch).collect();
+            let batches = gone.iter().map(|taken| taken.batch).filter(|batch| !kept.contains(batch));
+            self.held.forget(batches.collect());
         }
         let mut messages: Vec<(Taken, Message, Option<String>)> = Vec::with_capacity(self.arrived.len());
         for mut taken in std::mem::take(&mut self.arrived) {

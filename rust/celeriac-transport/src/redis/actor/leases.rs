@@ -1,5 +1,6 @@
 //! Keeping what is held, and giving back what others held.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -119,6 +120,7 @@ impl Actor {
             if !found.is_empty() {
                 self.hungry = true;
                 back::untouched(line, &self.keys, &self.worker, &found)?;
+                self.held.forget(HashSet::from([first]));
             }
         }
         self.recover = false;

@@ -62,7 +62,7 @@ impl Actor {
         self.await_waiters();
         let _ = self.settle_arrived();
         let before = std::mem::take(&mut self.waiters);
-        self.sources = Sources::new(&self.keys, queues);
+        self.sources = Sources::new(&self.keys, queues, std::mem::take(&mut self.sources));
         self.hungry = true;
         let first = self.numbered;
         for waiter in before {
