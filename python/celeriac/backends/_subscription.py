@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 65_536  # bytes read at once; from 128 KiB on each read would map memory and unmap it
 _KEYS = 1_000  # keys in one command: a server does nothing else while it answers one
-_STALE = 256  # subscriptions of results that have come: they are silent, so they leave in company
+_STALE = 256  # subscriptions of results that have come: they are silent, so they leave in company, not one a wait
 _BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _READ_ERRORS = (OSError, ValueError, EOFError)
 # The server is there but not ready yet; another try may succeed.
@@ -384,8 +384,6 @@ class Subscription:
             line.heard = time.monotonic()  # from now on the server owes an answer
         for at in range(0, len(fresh), _KEYS):
             line.out += pack(b"SUBSCRIBE", *fresh[at : at + _KEYS])
-        if self._stale:
-            self._unsubscribe(line)
         for at in range(0, len(keys), _KEYS):
             some = keys[at : at + _KEYS]
             line.asked.append((waiter, some))

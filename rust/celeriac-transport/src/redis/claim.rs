@@ -120,7 +120,8 @@ impl Sizes {
     }
 }
 
-/// Asks for `want` messages, of queues from the `turn`th on; with `only`, if that list holds something.
+/// Asks for `want` messages, of queues from the `turn`th on. With `only`, if that list of a waiter's holds something: then
+/// of the list that it waits for, as all others were empty when the wait began, and who watches them tells if they are not.
 pub(crate) fn request(
     site: Site<'_>,
     sources: &Sources,
@@ -160,8 +161,14 @@ pub(crate) fn request(
     let shared = settings.order == Order::RoundRobin;
     let mut groups: Vec<Vec<(&[u8], &Arc<Home>)>> = Vec::new();
     let inflight = sources.inflight.iter().filter_map(|(list, home)| Some((list.as_bytes(), sources.home(home)?)));
-    groups.push(inflight.collect());
-    for &step in keys.steps() {
+    if let Some(only) = only {
+        let waited: Vec<_> = inflight.filter(|(list, _)| *list == only.as_bytes()).collect();
+        let awaited = waited.iter().map(|(_, home)| (home.list.as_slice(), *home)).collect();
+        groups.extend([waited, awaited]);
+    } else {
+        groups.push(inflight.collect());
+    }
+    for &step in keys.steps().iter().filter(|_| only.is_none()) {
         let lists = order.iter().filter_map(|queue| sources.home(&keys.list(queue, step)));
         let lists = lists.map(|home| (home.list.as_slice(), home));
         if shared {

@@ -24,8 +24,11 @@ const MOST_BYTES: usize = 4 << 20;
 /// One call of the script.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) keys: Args,
-    pub(crate) args: Args,
+    number: u64,
+    /// It may have been carried out: the answer did not come.
+    pub(crate) sent: bool,
+    keys: Args,
+    args: Args,
     /// What its ends stand for, in their order.
     pub(crate) parts: Vec<Part>,
 }
@@ -116,15 +119,17 @@ pub(crate) fn calls(
         let mut places = Args::default();
         places.add(&keys.unacked).add(&keys.unacked_index).add(keys.done(worker));
         let mut args = Args::default();
-        args.int(memory.sequence).int(parts.len() as u64).append(&tags).append(&body);
-        calls.push(Call { keys: places, args, parts });
+        args.int(parts.len() as u64).append(&tags).append(&body);
+        calls.push(Call { number: memory.sequence, sent: false, keys: places, args, parts });
     }
     Ok(calls)
 }
 
 impl Call {
     pub(crate) fn push(&self, pack: &mut Pack) {
-        pack.run(&ENDS, &self.keys, &self.args);
+        let mut args = Args::default();
+        args.int(self.number).add(if self.sent { "1" } else { "" }).append(&self.args);
+        pack.run(&ENDS, &self.keys, &args);
     }
 }
 

@@ -32,11 +32,12 @@ impl Actor {
     }
 
     pub(super) fn request(&mut self, want: usize, only: Option<&str>) -> Request {
-        // One that waits may come back much later; one of a busy worker looks every few ms.
-        let parked = only.is_some() || !self.busy || self.promoted.elapsed() >= PROMOTE;
+        // A wait leaves them to the watcher and to the time that the last claim told; a busy worker looks every few ms.
+        let parked = only.is_none() && (!self.busy || self.promoted.elapsed() >= PROMOTE);
         if parked {
             self.promoted = Instant::now();
         }
+        // One that waits may come back much later.
         let lease = only.is_some() || self.renewed.elapsed() >= self.settings.lease / 2;
         let habits = Habits { parked, lease };
         claim::request(self.site(), &self.sources, &self.sizes, want, self.turn, only, habits)

@@ -70,13 +70,14 @@ impl Actor {
 
     /// Carries a cycle to its end, or to where the connection breaks. With `claim`, messages are taken in the same write.
     pub(super) fn drive(&mut self, mut carry: Carry, claim: bool) {
-        while let Some(call) = carry.calls.front() {
+        while let Some(call) = carry.calls.front_mut() {
             if self.line.is_none() {
                 self.carry = Some(carry);
                 return;
             }
             let mut pack = Pack::default();
             call.push(&mut pack);
+            call.sent = true;
             let credit = carry.cycle.credit_total.saturating_sub(self.handed);
             let request = (claim && carry.calls.len() == 1 && credit > 0 && !self.waits() && !self.stale)
                 .then(|| usize::try_from(credit).unwrap_or(usize::MAX))

@@ -3,7 +3,7 @@
 -- KEYS: unacked, unacked_index, the worker's batches, the workers' leases
 -- ARGV: worker, number of the first message, most messages, most bytes, most of one list at once, lease in seconds or
 --       '' where it was renewed lately,
---       a list without which nothing is taken, or '',
+--       a list that nothing is taken without: the first to pop from; or '',
 --       number of queues with parked messages, for each: parked set, list of step 0, separator;
 --       number of groups, for each: number of lists, for each: list to pop from, list that its messages belong to,
 --       end of a claim's text (the rest of a JSON array: exchange and routing key)
@@ -13,8 +13,13 @@
 -- A message is `<worker>:<number>` in unacked and unacked_index; numbers rise by one through the whole answer. Nobody
 -- else ever writes such a name, so while it is there the claim is ours. Groups come one after the other, the lists of a
 -- group share. A batch is `number of its first message -> how many it was, and their list`.
-if ARGV[7] ~= '' and redis.call('EXISTS', ARGV[7]) == 0 then
-  return { 0, '' }
+-- For one message that somebody waits for, the calls are what a claim costs: none is made that is not needed then.
+local first
+if ARGV[7] ~= '' then
+  first = redis.call('RPOP', ARGV[7], math.min(tonumber(ARGV[3]), tonumber(ARGV[5])))
+  if not first then
+    return { 0, '' }
+  end
 end
 local unacked, index, batches, workers = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local worker, number, left = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -49,7 +54,8 @@ for _ = 1, tonumber(ARGV[8]) do
 end
 
 local function take(source, home, tail, want)
-  local found = redis.call('RPOP', source, want)
+  local found = first or redis.call('RPOP', source, want)
+  first = nil
   if not found then
     return 0
   end

@@ -1,7 +1,7 @@
 -- Carries out ends of tasks: each one's commands, then its claim is dropped; none of them if the claim is not ours any more.
 --
 -- KEYS: unacked, unacked_index, what this worker did last
--- ARGV: number of this call, number of ends, tag of each ('' for commands that belong to no claim), then for each end:
+-- ARGV: number of this call, '1' if it was sent before or '', number of ends, tag of each ('' for commands that belong to no claim), then for each end:
 --       number of commands, for each: number of its words, words
 -- Answer, which is also kept under KEYS[3]: number of this call, ends that were carried out, numbers of those that
 --         were lost (from 1, with commas), the error that stopped it or ''; one a line
@@ -14,13 +14,15 @@
 -- An error stops at the end that has it: those before are done, it and those after are not. What that end did before
 -- its error stays done, as everywhere in Redis.
 local unacked, index, done = KEYS[1], KEYS[2], KEYS[3]
-local before = redis.call('GET', done)
-if before and tonumber(string.match(before, '^%d+')) >= tonumber(ARGV[1]) then
-  return before
+if ARGV[2] ~= '' then
+  local before = redis.call('GET', done)
+  if before and tonumber(string.match(before, '^%d+')) >= tonumber(ARGV[1]) then
+    return before
+  end
 end
-local count = tonumber(ARGV[2])
-local scores = redis.call('ZMSCORE', index, unpack(ARGV, 3, 2 + count))
-local at = 3 + count
+local count = tonumber(ARGV[3])
+local scores = redis.call('ZMSCORE', index, unpack(ARGV, 4, 3 + count))
+local at = 4 + count
 local gone, lost, carried, problem = {}, {}, 0, ''
 
 local function entry(tag, tail)
@@ -75,7 +77,7 @@ local ours = {
 }
 
 for i = 1, count do
-  local tag = ARGV[2 + i]
+  local tag = ARGV[3 + i]
   local free = tag == ''
   local held = free or scores[i]
   local commands = tonumber(ARGV[at])
