@@ -13,6 +13,7 @@ from tests.support.journal import Journal
 
 if TYPE_CHECKING:
     from celeriac import Celery
+    from tests.support.redis_cluster import RedisCluster
     from tests.support.redis_server import RedisServer
     from tests.support.worker import Worker
 
@@ -43,6 +44,22 @@ def redis_server(shared_redis: RedisServer) -> RedisServer:
 
     command(HOST, shared_redis.port, "FLUSHALL")
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three masters for the whole run. See `redis_cluster`."""
+    from tests.support.redis_cluster import RedisCluster
+
+    with RedisCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster(shared_cluster: RedisCluster) -> RedisCluster:
+    """The shared cluster, empty."""
+    shared_cluster.flush()
+    return shared_cluster
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ from celeriac.exceptions import BrokerRefused, BrokerUnavailable, ImproperlyConf
 NOW, LATER = None, 4_102_444_800_000  # the year 2100
 
 
-@pytest.fixture(params=["sqlite", "memory", "redis"])
+@pytest.fixture(params=["sqlite", "memory", "redis", "redis-cluster"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh store of each kind."""
+    if request.param == "redis-cluster":
+        return str(request.getfixturevalue("redis_cluster").url)
     if request.param == "redis":
         return str(request.getfixturevalue("redis_server").url)
     return f"sqlite:///{tmp_path / 'broker.db'}" if request.param == "sqlite" else f"memory://{uuid.uuid4().hex}"
@@ -46,6 +48,8 @@ def broker(url: str) -> Broker:
 
 @pytest.fixture
 def store(url: str) -> ResultStore:
+    if url.startswith("redis+cluster"):
+        pytest.skip("results are not kept in a cluster")
     return open_results(url)
 
 

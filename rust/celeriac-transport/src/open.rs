@@ -26,6 +26,12 @@ pub fn producer(url: &str, options: &Options, timeout: Duration) -> Result<Arc<d
 pub fn results(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dyn Results>, TransportError> {
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Arc::new(SqliteResults::new(&settings, timeout)),
+        Settings::Redis(settings) if settings.is_cluster() => {
+            return Err(TransportError::Config(format!(
+                "results cannot be kept in a Redis Cluster ('{}'): use another store, for example 'redis://host:6379/0'",
+                settings.shown
+            )));
+        }
         Settings::Redis(settings) => Arc::new(RedisResults::new(*settings, timeout)),
     })
 }
@@ -66,9 +72,10 @@ enum Settings {
 fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
     match url.split_once(':') {
         Some(("sqlite" | "memory", _)) => Ok(Settings::Sqlite(sqlite::Settings::parse(url, options)?)),
-        Some(("redis" | "rediss" | "redis+socket" | "sentinel" | "socket" | "unix", _)) => {
-            Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?)))
-        }
+        Some((
+            "redis" | "rediss" | "redis+socket" | "redis+cluster" | "rediss+cluster" | "sentinel" | "socket" | "unix",
+            _,
+        )) => Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?))),
         _ => Err(TransportError::Config(format!(
             "no transport for '{}': write 'redis://host:6379/0', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
              'memory://'",

@@ -63,8 +63,7 @@ pub(crate) fn give_back(line: &mut Line, keys: &Keys, worker: &str, dead: bool) 
             None => return Ok(None),
         }
     }
-    let mut places = Args::default();
-    places.add(&keys.workers).add(keys.batches(worker)).add(keys.started(worker)).add(keys.done(worker));
+    let places = keys.places([&keys.workers, &keys.batches(worker), &keys.started(worker), &keys.done(worker)]);
     let mut args = Args::default();
     args.add(worker).add(if dead { "1" } else { "" }).int(waits.len() as u64);
     for (list, home) in &waits {
@@ -125,8 +124,7 @@ fn put_back(
             _ => drop(args.add("").add("")),
         }
     }
-    let mut places = Args::default();
-    places.add(&keys.unacked).add(&keys.unacked_index).add(&keys.workers);
+    let places = keys.places([&keys.unacked, &keys.unacked_index, &keys.workers]);
     let mut pack = Pack::default();
     match int(&line.ask(pack.run(&RETURN, &places, &args))?).unwrap_or(0) {
         -1 => Ok(None),
@@ -199,8 +197,7 @@ pub(crate) fn untouched(
     for one in messages.iter().rev() {
         args.add(format!("{worker}:{}", one.tag)).add(&one.home.list).add(&one.payload).add("").add("");
     }
-    let mut places = Args::default();
-    places.add(&keys.unacked).add(&keys.unacked_index).add(&keys.workers);
+    let places = keys.places([&keys.unacked, &keys.unacked_index, &keys.workers]);
     let mut pack = Pack::default();
     line.ask(pack.run(&RETURN, &places, &args)).map(drop)
 }
@@ -212,8 +209,7 @@ pub(crate) fn lease(
     worker: &str,
     renew: Option<std::time::Duration>,
 ) -> Result<(bool, i64, Vec<String>), Fault> {
-    let mut places = Args::default();
-    places.add(&keys.workers);
+    let places = keys.places([&keys.workers]);
     let mut args = Args::default();
     args.add(worker).add(renew.map_or_else(String::new, |lease| lease.as_secs_f64().to_string()));
     let mut pack = Pack::default();

@@ -134,8 +134,7 @@ pub(crate) fn request(
     let Site { settings, keys, worker } = site;
     let want = want.min(MOST);
     let first = NEXT_TAG.fetch_add(want as u64, Ordering::Relaxed);
-    let mut places = Args::default();
-    places.add(&keys.unacked).add(&keys.unacked_index).add(keys.batches(worker)).add(&keys.workers);
+    let places = keys.places([&keys.unacked, &keys.unacked_index, &keys.batches(worker), &keys.workers]);
     let mut args = Args::default();
     args.add(worker).int(first).int(want as u64).int(MOST_BYTES as u64).int(sizes.at_once() as u64);
     if habits.lease {

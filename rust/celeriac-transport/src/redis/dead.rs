@@ -71,8 +71,7 @@ pub(crate) fn in_chunks(
 
 /// Puts them back at the end of their queues, as messages with no history.
 pub(crate) fn replay(line: &mut Line, keys: &Keys, ids: &[i64]) -> Result<u64, Fault> {
-    let mut places = Args::default();
-    places.add(&keys.dead).add(&keys.queues);
+    let places = keys.places([&keys.dead, &keys.queues]);
     let mut args = Args::default();
     args.add(&keys.dead_letter);
     for &id in ids {

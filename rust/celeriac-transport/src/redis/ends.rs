@@ -116,8 +116,7 @@ pub(crate) fn calls(
     let mut calls = Vec::with_capacity(builder.calls.len());
     for (tags, body, parts) in builder.calls {
         memory.sequence += 1;
-        let mut places = Args::default();
-        places.add(&keys.unacked).add(&keys.unacked_index).add(keys.done(worker));
+        let places = keys.places([&keys.unacked, &keys.unacked_index, &keys.done(worker)]);
         let mut args = Args::default();
         args.int(parts.len() as u64).append(&tags).append(&body);
         calls.push(Call { number: memory.sequence, sent: false, keys: places, args, parts });

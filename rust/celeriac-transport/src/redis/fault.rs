@@ -47,6 +47,17 @@ impl Fault {
         Self::said(error.code(), error.details().unwrap_or_default(), place, user)
     }
 
+    /// What only a node of a cluster that we know as such says: where else the keys are, or will be.
+    pub(crate) fn of_cluster(error: &ServerError, place: &str) -> Option<Self> {
+        let reconnect = match error.code() {
+            "MOVED" | "CLUSTERDOWN" => true,
+            "ASK" | "TRYAGAIN" => false, // until all keys are there
+            _ => return None,
+        };
+        let detail = error.details().unwrap_or_default();
+        Some(Self::Later(format!("Redis Cluster is changing, says {place}: {} {detail}", error.code()), reconnect))
+    }
+
     /// As [`Fault::server`], for the text of an error that a script caught.
     pub(crate) fn text(text: &str, place: &str, user: Option<&str>) -> Self {
         let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
@@ -67,8 +78,8 @@ impl Fault {
                 Self::Later(format!("Redis at {place} cannot serve now: {code} {detail}"), false)
             }
             "MOVED" | "ASK" | "CROSSSLOT" => config(format!(
-                "Redis at {place} is part of a cluster ({code} {detail}): queues in a Redis Cluster are not supported, use \
-                 a server of its own, or Sentinel"
+                "Redis at {place} is part of a cluster ({code} {detail}): write 'redis+cluster://host:port/' for queues \
+                 in a Redis Cluster (Celery cannot share those), or use a server of its own"
             )),
             "OOM" => Self::Ours(TransportError::Full(format!(
                 "Redis at {place} has no memory left (maxmemory); nothing was stored: {detail}; raise maxmemory, or let \
@@ -83,6 +94,9 @@ impl Fault {
             }
             "ERR" if detail.contains("DB index") || detail.contains("invalid DB") => {
                 config(format!("Redis at {place} has no such database: {detail}"))
+            }
+            "ERR" if detail.contains("cluster support disabled") => {
+                config(format!("Redis at {place} is no cluster: write 'redis://host:port/0'"))
             }
             "ERR" if detail.contains("unknown command") || detail.contains("syntax error") => {
                 config(format!("Redis at {place} does not know a command: {detail}; Redis 6.2 or later is needed"))
@@ -144,7 +158,7 @@ mod tests {
         for said in ["NOAUTH Authentication required.", "WRONGPASS invalid", "NOPERM this user"] {
             assert!(matches!(text(said), Config(told) if told.contains("'me'")));
         }
-        assert!(matches!(text("MOVED 1 h:2"), Config(told) if told.contains("cluster")));
+        assert!(matches!(text("MOVED 1 h:2"), Config(told) if told.contains("redis+cluster://")));
         assert!(matches!(text("ERR unknown command 'LMOVE'"), Config(told) if told.contains("6.2")));
     }
 }

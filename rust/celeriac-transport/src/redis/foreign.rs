@@ -53,8 +53,7 @@ fn restore_one(line: &mut Line, settings: &Settings, keys: &Keys, tag: &str, sco
             args.add(keys.list(&queue, step)).add(&patched);
         }
     }
-    let mut places = Args::default();
-    places.add(&keys.unacked).add(&keys.unacked_index);
+    let places = keys.places([&keys.unacked, &keys.unacked_index]);
     let mut pack = Pack::default();
     Ok(super::line::int(&line.ask(pack.run(&RESTORE, &places, &args))?) == Some(1))
 }

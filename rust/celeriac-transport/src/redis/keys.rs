@@ -1,5 +1,6 @@
 //! Names of keys: Kombu's, and our own under `celeriac.`. All begin with `global_keyprefix`.
 
+use super::pack::Args;
 use super::settings::Settings;
 
 /// Who acts where: a worker, and what it goes by.
@@ -16,6 +17,8 @@ pub(crate) struct Keys {
     prefix: String,
     separator: Vec<u8>,
     steps: Vec<u8>,
+    /// In a cluster: never exists, see `cluster`.
+    absent: Option<String>,
     /// Kombu: tag → claimed message.
     pub(crate) unacked: String,
     /// Kombu: tag → time of the claim.
@@ -49,8 +52,18 @@ impl Keys {
             dead_letter: own("dead."),
             separator: settings.separator.clone(),
             steps: settings.steps.clone(),
+            absent: settings.is_cluster().then(|| own("absent")),
             prefix,
         }
+    }
+
+    /// The keys that a script is told.
+    pub(crate) fn places<const COUNT: usize>(&self, names: [&str; COUNT]) -> Args {
+        let mut places = Args::default();
+        for name in names.into_iter().chain(self.absent.as_deref()) {
+            places.add(name);
+        }
+        places
     }
 
     /// The step that a priority falls into: the largest not above it.

@@ -27,6 +27,8 @@ pub(crate) struct Line {
     pub(crate) used: Instant,
     /// Nothing more can be asked here.
     broken: bool,
+    /// Its server is the node of a cluster that we asked for.
+    pub(super) cluster: bool,
 }
 
 impl Line {
@@ -58,6 +60,9 @@ impl Line {
                 let (host, port) = master(settings, sentinels, left)?;
                 (host, port, settings.tls != super::settings::Tls::default())
             }
+            Address::Cluster(seeds, tls) => {
+                return super::cluster::open(settings, node, (seeds, *tls), left, protocol);
+            }
             Address::Unix(path) => {
                 let place = path.display().to_string();
                 return Self::connect(settings, node, ConnectionAddr::Unix(path.clone()), &place, left, protocol);
@@ -72,7 +77,7 @@ impl Line {
         Self::connect(settings, node, address, &place, left.saturating_sub(start.elapsed()), protocol)
     }
 
-    fn connect(
+    pub(super) fn connect(
         settings: &Settings,
         node: &Node,
         address: ConnectionAddr,
@@ -115,6 +120,7 @@ impl Line {
             id: 0,
             used: start,
             broken: false,
+            cluster: false,
         };
         line.set_timeout(Some(left.checked_sub(start.elapsed()).ok_or_else(late)?))?;
         let mut pack = Pack::default();
@@ -188,7 +194,11 @@ impl Line {
     /// The reply, or the fault that it tells.
     pub(crate) fn check(&self, reply: Value) -> Result<Value, Fault> {
         match reply {
-            Value::ServerError(error) => Err(Fault::server(&error, &self.place, self.user.as_deref())),
+            Value::ServerError(error) => Err(self
+                .cluster
+                .then(|| Fault::of_cluster(&error, &self.place))
+                .flatten()
+                .unwrap_or_else(|| Fault::server(&error, &self.place, self.user.as_deref()))),
             reply => Ok(reply),
         }
     }

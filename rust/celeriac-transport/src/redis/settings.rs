@@ -1,4 +1,4 @@
-//! What a `redis:`, `rediss:`, `redis+socket:` or `sentinel:` URL says, with the options beside it.
+//! What a `redis:`, `rediss:`, `redis+socket:`, `sentinel:` or `redis+cluster:` URL says, with the options beside it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,6 +17,8 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// Sentinels that know where the master is.
     Sentinel(Vec<(String, u16)>),
+    /// Nodes of a cluster that know the others; `true` for TLS.
+    Cluster(Vec<(String, u16)>, bool),
 }
 
 /// A server and who we are for it.
@@ -151,6 +153,9 @@ impl Settings {
             settings.apply(name, value).map_err(wrong)?;
         }
         settings.check().map_err(wrong)?;
+        if settings.is_cluster() {
+            settings.prefix = super::cluster::tagged(&settings.prefix).map_err(wrong)?;
+        }
         Ok(settings)
     }
 
@@ -237,17 +242,31 @@ impl Settings {
         if sentinel && self.master_name.is_empty() {
             return Err("sentinels need the master's name: set master_name in broker_transport_options".into());
         }
-        let tls = self.nodes.iter().any(|node| matches!(node.address, Address::Tcp(_, _, true)));
+        let tls =
+            self.nodes.iter().any(|node| matches!(node.address, Address::Tcp(_, _, true) | Address::Cluster(_, true)));
         if !tls && !sentinel && self.tls != Tls::default() {
             return Err("ssl options on a connection without TLS: write 'rediss://'".into());
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return Err("ssl_certfile and ssl_keyfile belong together: give both or none".into());
         }
+        if self.is_cluster() && self.nodes.len() > 1 {
+            return Err("a cluster is one URL: write 'redis+cluster://host1:port,host2:port/'".into());
+        }
+        if self.is_cluster() && self.nodes.iter().any(|node| node.database != 0) {
+            return Err(
+                "a cluster has database 0 only: leave the number out; global_keyprefix tells applications apart".into(),
+            );
+        }
         if self.separator.is_empty() {
             return Err("sep is empty: the lists of all priorities would be one".into());
         }
         Ok(())
+    }
+
+    /// Whether it is a cluster, not one server.
+    pub(crate) fn is_cluster(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.address, Address::Cluster(..)))
     }
 
     /// Whether both mean the same server and database for the same user.
@@ -319,9 +338,13 @@ fn node(body: &str) -> Result<Node, String> {
         return Ok(Node { address: Address::Unix(path.into()), database: 0, user, password });
     }
     let tls = match scheme {
-        "redis" | "sentinel" => false,
-        "rediss" => true,
-        _ => return Err(format!("'{scheme}' is not one of redis, rediss, redis+socket, sentinel")),
+        "redis" | "sentinel" | "redis+cluster" => false,
+        "rediss" | "rediss+cluster" => true,
+        _ => {
+            return Err(format!(
+                "'{scheme}' is not one of redis, rediss, redis+socket, sentinel, redis+cluster, rediss+cluster"
+            ));
+        }
     };
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let (credentials, place) = match authority.rsplit_once('@') {
@@ -329,6 +352,11 @@ fn node(body: &str) -> Result<Node, String> {
         None => (None, authority),
     };
     let (user, password) = credentials.map_or(Ok((None, None)), login)?;
+    if scheme.ends_with("+cluster") {
+        let seeds = place.split(',').map(|place| host_port(place, 6379)).collect::<Result<_, _>>()?;
+        let database = database(&percent_decoded(path)?)?;
+        return Ok(Node { address: Address::Cluster(seeds, tls), database, user, password });
+    }
     let default = if scheme == "sentinel" { 26379 } else { 6379 };
     let (host, port) = host_port(place, default)?;
     let address =
@@ -402,6 +430,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_is_one_node_with_a_hash_tag() {
+        let settings = parse("redis+cluster://me:pw@a:7000,b/");
+        let seeds = vec![("a".into(), 7000), ("b".into(), 6379)];
+        assert_eq!(settings.nodes[0].address, Address::Cluster(seeds, false));
+        assert_eq!((settings.prefix.as_str(), settings.nodes[0].user.as_deref()), ("{celeriac}", Some("me")));
+        let secure = parse("rediss+cluster://h?global_keyprefix=shop");
+        assert_eq!(secure.nodes[0].address, Address::Cluster(vec![("h".into(), 6379)], true));
+        assert_eq!(secure.prefix, "{shop}");
+    }
+
+    #[test]
     fn options_are_read_and_those_of_others_ignored() {
         let table = Options::from([
             ("priority_steps".into(), "0, 5".into()),
@@ -423,6 +462,9 @@ mod tests {
             ("redis://h:port", &[], "number from 1"),
             ("redis+socket://run/r.sock", &[], "absolute"),
             ("sentinel://h", &[], "master_name"),
+            ("redis+cluster://h/1", &[], "database 0"),
+            ("redis+cluster://h;redis://i", &[], "one URL"),
+            ("redis+cluster://h?ssl_ca_certs=x", &[], "rediss"),
             ("redis://h?ssl_ca_certs=x", &[], "rediss://"),
             ("rediss://h?ssl_certfile=x", &[], "ssl_keyfile"),
             ("redis://h?lees=1", &[], "unknown option 'lees'"),

@@ -20,11 +20,13 @@ impl Actor {
         let mut line = Line::open(&self.settings, Instant::now() + self.timeout)?;
         line.set_timeout(Some(self.timeout))?;
         check_version(&mut line)?;
-        if self.old_client != 0 {
-            line.call(Pack::default().words(&["CLIENT", "KILL", "ID", &self.old_client.to_string()]))?;
+        let (place, client) = &self.old_client;
+        // Another server has other connections under these numbers.
+        if place == line.place() {
+            line.call(Pack::default().words(&["CLIENT", "KILL", "ID", &client.to_string()]))?;
         }
         let (_, now_ms, _) = back::lease(&mut line, &self.keys, &self.worker, Some(self.settings.lease))?;
-        self.old_client = line.id;
+        self.old_client = (line.place().to_owned(), line.id);
         self.line = Some(line);
         self.renewed = Instant::now();
         self.skew(now_ms);
@@ -60,7 +62,7 @@ impl Actor {
 
     pub(super) fn broke(&mut self, fault: Fault) {
         if let Some(line) = self.line.take() {
-            self.old_client = line.id;
+            self.old_client = (line.place().to_owned(), line.id);
         }
         self.retry_at = Instant::now() + self.pause;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(50), MOST_PAUSE);

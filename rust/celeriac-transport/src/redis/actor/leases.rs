@@ -66,8 +66,7 @@ impl Actor {
         let tags = self.held.tags();
         let mut lost = Vec::new();
         for chunk in tags.chunks(CHUNK) {
-            let mut places = Args::default();
-            places.add(&self.keys.unacked_index);
+            let places = self.keys.places([&self.keys.unacked_index]);
             let mut args = Args::default();
             for tag in chunk {
                 args.add(format!("{}:{}", self.worker, tag.0));

@@ -59,7 +59,7 @@ pub(crate) struct Actor {
     worker: String,
     line: Option<Line>,
     /// The last connection, to be closed by the server before we go on: what it still had under way must not come later.
-    old_client: i64,
+    old_client: (String, i64),
     specs: Vec<QueueSpec>,
     /// Fanout exchanges whose messages the hub wants as they are.
     broadcasts: Vec<QueueSpec>,
@@ -124,7 +124,7 @@ impl Actor {
             mail,
             worker: celeriac_protocol::uuid::uuid7(wall_ms().unsigned_abs()).unwrap_or_else(|_| format!("{now:?}")),
             line: None,
-            old_client: 0,
+            old_client: (String::new(), 0),
             specs: Vec::new(),
             broadcasts: Vec::new(),
             stale: true,
