@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.support.redis_server import RedisServer
     from tests.support.worker import Worker
 
-# Settings of the person at the desk must not reach the tests; how long the stress tests go on is for that person to say.
+# Settings of the person at the desk must not reach the tests, but for how long the stress tests go on.
 for _name in [name for name in os.environ if name.startswith(("CELERY", "CELERIAC"))]:
     if _name != "CELERIAC_STRESS":
         del os.environ[_name]

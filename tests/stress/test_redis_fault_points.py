@@ -1,4 +1,4 @@
-"""A worker on Redis dies at an exact point of its talk with the server: before the server hears a step, or after it did it.
+"""A worker on Redis dies at an exact point of its talk with the server: before a step is heard, or after it is done.
 
 The proxy stops passing bytes at that point, so nothing that the worker would do next comes through; then it is killed.
 """

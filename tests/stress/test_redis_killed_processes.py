@@ -1,4 +1,4 @@
-"""Prefork and threads on Redis under SIGKILL, SIGSTOP and SIGTERM: of children, zygotes, workers, and of all by a task."""
+"""Prefork and threads on Redis under SIGKILL, SIGSTOP and SIGTERM: of children, zygotes and workers, also by a task."""
 
 from __future__ import annotations
 

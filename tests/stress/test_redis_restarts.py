@@ -1,4 +1,4 @@
-"""Redis restarts again and again, or is out of memory, while workers and producers are at it; and the account is right."""
+"""Redis restarts again and again, or is out of memory, while workers and producers are at it; nothing is lost."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class RedisStock:
     """Of one queue on Redis, in one transaction but for `inflight`; the server itself is asked, not a proxy.
 
     Kombu's keys, and celeriac's own: `celeriac.parked.<queue>` (a sorted set of what is due later), `celeriac.dead`
-    (a sorted set: ids of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not yet in
-    `unacked`).
+    (a sorted set: ids of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not
+    yet in `unacked`).
     """
 
     def __init__(self, url: str, queue: str = "celery") -> None:
