@@ -86,3 +86,15 @@ def test_refused_connection_is_an_error_until_it_accepts(client: redis.Redis, pr
         client.ping()
     proxy.accept()
     assert client.ping()
+
+
+def test_a_connection_that_hangs_stays_open_and_others_go_on(
+    client: redis.Redis, direct: redis.Redis, proxy: Proxy
+) -> None:
+    client.ping()
+    cut = proxy.cut("down", marker=b"RPUSH", how="hang")
+    with pytest.raises(redis.TimeoutError):
+        client.rpush("list", "a")
+    cut.wait(5)
+    assert direct.lrange("list", 0, -1) == [b"a"]
+    assert client.rpush("list", "b") == 2

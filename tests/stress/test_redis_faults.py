@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.faults import Trial, redis_trial
+from tests.support.journal import Journal
 from tests.support.proxy import Proxy
 from tests.support.redis_server import RedisServer
+from tests.support.scale import cycles
+from tests.support.stock import Stock
+from tests.support.worker import Process, environment
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(120)]
 
@@ -57,3 +64,107 @@ def test_a_connection_cut_in_a_message_loses_nothing(
     trial.settle()
     trial.account()
     assert set(trial.journal.counts()) == set(trial.accepted)
+
+
+def test_a_connection_lost_with_tasks_running_ends_them_once_and_stores_their_results(
+    trial: Trial, proxy: Proxy, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    begin = trial.app.tasks["t.start_then_end"]
+    trial.worker()
+    sent = [begin.delay(str(trial.journal), f"{number}", str(gate)) for number in range(2)]
+    trial.journal.wait_for(lines=2, timeout=20)
+    proxy.refuse()
+    proxy.cut_now()
+    gate.touch()
+    trial.journal.wait_for(lines=4, timeout=20)
+    assert trial.stock() == Stock(0, 2, 0, 0)  # ended, and nobody could be told
+    proxy.accept()
+    assert [result.get(timeout=20) for result in sent] == ["0", "1"]
+    assert trial.settle() == Stock(0, 0, 0, 0)
+    assert len(trial.journal.lines()) == 4
+
+
+def test_a_server_that_answers_late_is_worked_with(redis_server: RedisServer, proxy: Proxy, tmp_path: Path) -> None:
+    """200 ms each way."""
+    with redis_trial(redis_server, tmp_path, proxy=proxy, conf=CONF) as trial:
+        proxy.delay(up_ms=200, down_ms=200)
+        trial.worker()
+        trial.send(100, 0.002)
+        assert trial.settle() == Stock(0, 0, 0, 0)
+        assert trial.account() == 0
+
+
+def test_twenty_megabytes_pass_as_argument_and_as_result(trial: Trial) -> None:
+    value = "x" * 20_000_000
+    trial.worker()
+    trial.send(2, value, task="t.swallow")
+    assert trial.app.tasks["t.echo"].delay(value).get(timeout=40) == value
+    assert trial.settle() == Stock(0, 0, 0, 0)
+    assert trial.account() == 0
+    assert set(trial.journal.counts()) == set(trial.accepted)
+
+
+def test_a_half_open_connection_is_given_up_and_nothing_is_lost(
+    redis_server: RedisServer, proxy: Proxy, tmp_path: Path
+) -> None:
+    """Connections that were there swallow everything, and the server believes in them; new ones are sound."""
+    conf = {**CONF, "broker_transport_options": {"lease": 2, "socket_timeout": 1}}
+    with redis_trial(redis_server, tmp_path, proxy=proxy, conf=conf) as trial:
+        worker = trial.worker()
+        trial.send(TASKS, 0.002)
+        trial.wait_done(TASKS // 10)
+        assert proxy.cut_now("hang")
+        trial.send(TASKS, 0.002)
+        assert trial.settle() == Stock(0, 0, 0, 0)
+        assert worker.returncode is None
+        trial.account()
+        assert set(trial.journal.counts()) == set(trial.accepted)
+
+
+def test_nothing_accepted_from_killed_producers_is_lost_or_doubled(redis_server: RedisServer, tmp_path: Path) -> None:
+    """The call in progress may or may not have been stored."""
+    with redis_trial(redis_server, tmp_path, conf=CONF) as trial:
+        sent, chance = Journal(tmp_path / "sent.txt"), random.Random(41)
+        trial.worker()
+        for cycle in range(cycles(8, 100)):
+            argv = [sys.executable, "-m", "tests.support.sender", str(trial.journal), str(sent), f"p{cycle}"]
+            env = environment(redis_server.url, redis_server.url)
+            with Process(argv, folder=tmp_path, env=env, name=f"sender{cycle}") as producer:
+                started = len(sent.lines())
+                sent.wait_for(lines=started + chance.randrange(1, 400), timeout=20)
+                producer.kill()
+                assert producer.wait() == -9
+        words = [line.split(" ", 1) for line in sent.lines()]
+        trial.accepted = [line for verb, line in words if verb == "sent"]
+        trial.doubtful = [line for verb, line in words if verb == "try"]
+        assert len(trial.accepted) > 100
+        assert trial.settle() == Stock(0, 0, 0, 0)
+        assert trial.account() == 0
+        assert set(trial.accepted) <= set(trial.journal.counts())
+
+
+def test_a_producer_that_has_published_may_fork_and_both_sides_go_on(redis_server: RedisServer, tmp_path: Path) -> None:
+    with redis_trial(redis_server, tmp_path, conf=CONF) as trial:
+        trial.send(1)
+        trial.worker()
+        children = []
+        for child in range(4):
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    note = trial.app.tasks["t.note"]
+                    sent = [note.delay(str(trial.journal), f"c{child} {number}") for number in range(50)]
+                    for number, result in enumerate(sent):
+                        assert result.get(timeout=20) == f"c{child} {number}"
+                    status = 0
+                finally:
+                    os._exit(status)
+            children.append(pid)
+            trial.send(10)
+        assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 4
+        trial.accepted += [f"c{child} {number}" for child in range(4) for number in range(50)]
+        assert trial.settle() == Stock(0, 0, 0, 0)
+        assert trial.account() == 0
+        assert set(trial.journal.counts()) == set(trial.accepted)

@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks on command: cuts (RST or FIN) at a chosen byte, goes silent, delays, refuses.
+"""A TCP proxy that breaks on command: cuts (RST or FIN) or hangs at a chosen byte, goes silent, delays, refuses.
 
     with Proxy.start(server.port) as proxy:
         cut = proxy.cut("down", after=7)  # the eighth byte of a reply never comes
@@ -26,7 +26,8 @@ from typing import Literal
 
 HOST = "127.0.0.1"
 Direction = Literal["up", "down"]
-How = Literal["rst", "fin"]
+How = Literal["rst", "fin", "hang"]
+"""How a connection ends; `hang`: it does not, but nothing passes on it any more, as behind a router that forgot it."""
 _OTHER: dict[Direction, Direction] = {"up": "down", "down": "up"}
 _CHUNK = 65536
 _numbers = itertools.count()
@@ -76,6 +77,8 @@ class _Line:
         self.flows: dict[Direction, _Flow] = {"up": _Flow(), "down": _Flow()}
         self.dead = False
         """Its bytes are thrown away until both sides have closed."""
+        self.hung = False
+        """Its bytes are thrown away until one side has closed."""
         self.robbed = server is None
         """Bytes of it were thrown away in a silence."""
 
@@ -138,7 +141,7 @@ class Proxy:
     def cut_now(self, how: How = "rst") -> int:
         """Ends every connection at once; returns how many."""
         with self._changed:
-            lines = [line for line in self._lines if not line.dead]
+            lines = [line for line in self._lines if not line.dead and not line.hung]
             for line in lines:
                 self._end(line, how)
         self._wake.send(b"w")
@@ -209,7 +212,7 @@ class Proxy:
         if self._thread.is_alive():
             with self._changed:
                 self._stop = True
-            self._wake.send(b"w")
+                self._wake.send(b"w")  # with the lock: the thread closes it as soon as it has seen the order
             self._thread.join(10)
 
     def __enter__(self) -> Proxy:
@@ -233,7 +236,7 @@ class Proxy:
                     self._ready(key)
                 timeout = self._pass_on()
                 self._changed.notify_all()
-        for line in self._lines:
+        for line in list(self._lines):  # a copy: each takes itself off
             self._close(line)
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]
@@ -291,6 +294,10 @@ class Proxy:
         if not data:
             self._selector.unregister(source)
             flow.ended = True
+        if line.hung:
+            if not data:
+                self._close(line)
+            return
         if direction in self._silent or line.dead or line.ends["down"] is None:
             line.robbed = not line.dead
             if all(other.ended for other in line.flows.values()) or (line.ends["down"] is None and flow.ended):
@@ -324,7 +331,7 @@ class Proxy:
             assert source is not None
             self._selector.register(source, selectors.EVENT_READ, (line, direction))
             flow.paused = False
-        if line.dead or sink is None:
+        if line.dead or line.hung or sink is None:
             return True
         if not data:
             with contextlib.suppress(OSError):
@@ -370,7 +377,10 @@ class Proxy:
         return least, first
 
     def _end(self, line: _Line, how: How) -> None:
-        """A cut: a RST to both sides, or a FIN to both, after which what they still send is thrown away."""
+        """A cut: a RST to both sides, or a FIN to both, after which what they still send is thrown away, or nothing."""
+        if how == "hang":
+            line.hung = line.robbed = True
+            return
         if how == "rst":
             for end in line.sockets():
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

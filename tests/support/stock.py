@@ -49,8 +49,8 @@ class RedisStock:
     """Of one queue on Redis, in one transaction but for `inflight`; the server itself is asked, not a proxy.
 
     Kombu's keys, and celeriac's own: `celeriac.parked.<queue>` (a sorted set of what is due later), `celeriac.dead`
-    (ids of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not yet in
-    `unacked`).
+    (a sorted set: ids of dead letters) and `celeriac.inflight.*` (lists of what a waiting worker was given and is not
+    yet in `unacked`).
     """
 
     def __init__(self, url: str, queue: str = "celery") -> None:
@@ -60,13 +60,12 @@ class RedisStock:
         self._queue = queue
 
     def __call__(self) -> Stock:
-        dead = "ZCARD" if self._redis.type("celeriac.dead") == b"zset" else "SCARD"
         inflight = list(self._redis.scan_iter("celeriac.inflight.*", count=1000))
         steps = [self._queue, *(f"{self._queue}{_SEPARATOR}{step}" for step in (3, 6, 9))]
         pipe = self._redis.pipeline(transaction=True)
         pipe.hlen("unacked")
         pipe.zcard(f"celeriac.parked.{self._queue}")
-        pipe.execute_command(dead, "celeriac.dead")
+        pipe.zcard("celeriac.dead")
         for key in (*steps, *inflight):
             pipe.llen(key)
         held, parked, letters, *lengths = pipe.execute()

@@ -141,4 +141,34 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
             raise self.retry(countdown=countdown)
         return int(self.request.retries)
 
+    @app.task(shared=False, name="t.note_retried", bind=True, acks_late=True, reject_on_worker_lost=True)
+    def note_retried(self: Any, journal: str, line: str) -> str:
+        """Fails once; its second attempt notes its line."""
+        if self.request.retries == 0:
+            raise self.retry(countdown=0)
+        note(journal, line)
+        return line
+
+    @app.task(shared=False, name="t.whose", acks_late=True, reject_on_worker_lost=True)
+    def whose(journal: str, gates: str) -> int:
+        """Notes the number of its process, waits until the file `gates` followed by that number exists, returns it."""
+        note(journal, f"{os.getpid()}")
+        deadline = time.monotonic() + 40
+        while not os.path.exists(f"{gates}{os.getpid()}") and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return os.getpid()
+
+    @app.task(shared=False, name="t.die_with_worker", acks_late=True, reject_on_worker_lost=True)
+    def die_with_worker(journal: str, line: str) -> None:
+        """On a child of the prefork pool: kills the worker, which is the parent of the child's zygote."""
+        note(journal, line)
+        with open(f"/proc/{os.getppid()}/stat") as file:
+            os.kill(int(file.read().rpartition(")")[2].split()[1]), 9)
+        time.sleep(40)
+
+    @app.task(shared=False, name="t.swallow", acks_late=True, reject_on_worker_lost=True)
+    def swallow(journal: str, line: str, value: str) -> str:
+        note(journal, line)
+        return value
+
     return app
