@@ -61,7 +61,8 @@ def test_slot_that_moves_under_load_loses_and_doubles_nothing(
 ) -> None:
     app = build(redis_cluster.url, None, OPTIONS)
     start_worker(redis_cluster.url, backend=None, env=SHORT)
-    moved, sent = threading.Event(), []
+    moved = threading.Event()
+    sent: list[str] = []
 
     def send() -> None:
         while not moved.is_set() or len(sent) < 50:
@@ -75,8 +76,7 @@ def test_slot_that_moves_under_load_loses_and_doubles_nothing(
             here = redis_cluster.owner(KEY)
             there = next(node for node in redis_cluster.nodes if node is not here)
             redis_cluster.move(KEY, there)
-            count = len(journal.lines())
-            wait_until(lambda count=count: len(journal.lines()) > count, timeout=20, what="work after the move")
+            journal.wait_for(lines=len(journal.lines()) + 1, timeout=20)
     finally:
         moved.set()
         sender.join(60)
