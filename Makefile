@@ -79,7 +79,7 @@ stubtest: $(VENV)/.ready ## Compare _core.pyi with the compiled module
 
 # --- tests -------------------------------------------------------------------------------------------------------
 
-test: servers build venvs lint typecheck stubtest test-rust ## Everything CI runs: build, all checks, all tests (about 8 minutes)
+test: servers build venvs lint typecheck stubtest test-rust ## Everything CI runs: build, all checks, all tests (about 15 minutes)
 	$(PYTEST) tests
 
 test-all: test bench-boundary ## `test`, and the border's benches once
