@@ -260,6 +260,22 @@ def test_an_interrupt_gets_through_and_leaves_the_others_waiting(app: Celery, ad
     assert app.AsyncResult("id").get(timeout=10) == 2
 
 
+def test_an_interrupt_that_another_thread_took_gets_through_all_the_same(app: Celery, admin: Any) -> None:
+    """Then the main thread's sleep is not ended by the signal."""
+
+    def take_it() -> None:
+        wait_until(lambda: subscribed(admin, "id"), timeout=10, what="subscription")
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    thread = threading.Thread(target=take_it)
+    thread.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        app.AsyncResult("id").get(timeout=30)
+    thread.join()
+    assert time.monotonic() - began < 15
+
+
 # --- forks -----------------------------------------------------------------------------------------------------------
 
 

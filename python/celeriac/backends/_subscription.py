@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 _CHUNK = 65_536  # bytes read at once; from 128 KiB on each read would map memory and unmap it
 _KEYS = 1_000  # keys in one command: a server does nothing else while it answers one
 _STALE = 256  # subscriptions of results that have come: they are silent, so they leave in company, not one a wait
+# A signal that the kernel gives to another thread does not end what the main one sleeps in, and only there its handler
+# runs: so nobody sleeps for longer.
+_LOOK_UP_S = 1.0
 _BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _READ_ERRORS = (OSError, ValueError, EOFError)
 # The server is there but not ready yet; another try may succeed.
@@ -97,7 +100,7 @@ class Waiter:
                 if leads:
                     owner.pump(left)
                 else:
-                    self.signal.acquire(timeout=left)
+                    self.signal.acquire(timeout=min(left, _LOOK_UP_S))
         except BaseException:
             with owner.lock:
                 owner.resign(self)
@@ -484,7 +487,7 @@ class Subscription:
                 line.out += pack(b"PING")
                 line.flush()
             silence, patience = 0.0, self._answer_s
-        line.sleep(max(min(budget, patience - silence), 0.0))
+        line.sleep(max(min(budget, patience - silence, _LOOK_UP_S), 0.0))
 
     def _read(self, line: _Line) -> None:
         while True:
