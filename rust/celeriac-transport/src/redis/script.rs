@@ -23,7 +23,7 @@ impl Script {
 /// Takes messages.
 pub(crate) static CLAIM: Script = Script::new(include_str!("lua/claim.lua"));
 /// Carries out ends of tasks.
-pub(crate) static ENDS: Script = Script::new(include_str!("lua/ends.lua"));
+pub(crate) static ENDS: Script = Script::new(concat!(include_str!("lua/success.lua"), include_str!("lua/ends.lua")));
 /// Renews a worker's lease and names dead workers.
 pub(crate) static LEASE: Script = Script::new(include_str!("lua/lease.lua"));
 /// Moves the scores of held messages forward.
@@ -37,4 +37,4 @@ pub(crate) static RESTORE: Script = Script::new(include_str!("lua/restore.lua"))
 /// Puts dead letters back into their queues.
 pub(crate) static REPLAY: Script = Script::new(include_str!("lua/replay.lua"));
 /// Stores a state unless a success is stored.
-pub(crate) static SOFT: Script = Script::new(include_str!("lua/soft.lua"));
+pub(crate) static SOFT: Script = Script::new(concat!(include_str!("lua/success.lua"), include_str!("lua/soft.lua")));
