@@ -15,6 +15,7 @@ import redis
 
 from tests.support.faults import Trial, redis_trial
 from tests.support.proxy import Direction, Proxy
+from tests.support.redis_scripts import load_scripts
 from tests.support.redis_server import RedisServer
 from tests.support.stock import Stock
 from tests.support.waiting import wait_until
@@ -26,7 +27,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the prefork pool needs Linux"),
 ]
 
-SCRIPTS = ROOT / "rust" / "celeriac-transport" / "src" / "redis" / "lua"
 CONF = {"task_max_crashes": 1_000_000, "broker_transport_options": {"lease": 1}}
 Side = Literal["before", "after"]
 WAYS: dict[Side, Direction] = {"before": "up", "after": "down"}
@@ -76,8 +76,7 @@ def trial(redis_server: RedisServer, proxy: Proxy, tmp_path: Path) -> Iterator[T
 def claim(redis_server: RedisServer) -> str:
     """The claim script's name. All scripts are known to the server, so that the first call of each is not refused."""
     with redis.Redis(port=redis_server.port) as line:
-        names = {path.stem: line.script_load(path.read_text()) for path in SCRIPTS.glob("*.lua")}
-    return str(names["claim"])
+        return load_scripts(line)["claim"]
 
 
 @pytest.mark.parametrize("side", ["before", "after"])

@@ -15,6 +15,7 @@ import redis
 
 from tests.support.faults import Trial, redis_trial
 from tests.support.proxy import Proxy
+from tests.support.redis_scripts import load_scripts
 from tests.support.redis_server import RedisServer
 from tests.support.scale import cycles, scaled
 from tests.support.stock import Stock
@@ -27,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the prefork pool needs Linux"),
 ]
 
-SCRIPTS = ROOT / "rust" / "celeriac-transport" / "src" / "redis" / "lua"
 CONF = {"task_max_crashes": 1_000_000, "broker_transport_options": {"lease": 5}}
 RESTARTS = (8, 200)
 PROGRESS_S = 5.0
@@ -82,7 +82,7 @@ def producing(trial: Trial, seconds: float = 0.002) -> Iterator[None]:
 def test_a_server_that_restarts_at_any_moment_is_gone_on_with(trial: Trial, server: RedisServer, proxy: Proxy) -> None:
     """Killed while the worker waits, while it is published to, in a claim and in the step that ends tasks."""
     with redis.Redis(port=server.port) as line:
-        claim, ends = (line.script_load((SCRIPTS / f"{name}.lua").read_text()).encode() for name in ("claim", "ends"))
+        scripts = load_scripts(line)
     chance, slowest = random.Random(31), 0.0
     worker = trial.worker()
     for cycle in range(cycles(*RESTARTS)):
@@ -100,7 +100,7 @@ def test_a_server_that_restarts_at_any_moment_is_gone_on_with(trial: Trial, serv
                 if when == "publishing":
                     time.sleep(chance.uniform(0, 0.05))  # the moment of death is the experiment
                 else:
-                    cut = proxy.cut("down", marker={"claim": claim, "ends": ends}[when], how="hang")
+                    cut = proxy.cut("down", marker=scripts[when].encode(), how="hang")
                     cut.wait(20)
                 server.kill()
                 time.sleep(chance.choice([0, 0, 0.5]))  # how long it is away, too
