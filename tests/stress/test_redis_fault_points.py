@@ -19,7 +19,6 @@ from tests.support.redis_scripts import load_scripts
 from tests.support.redis_server import RedisServer
 from tests.support.stock import Stock
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT
 
 pytestmark = [
     pytest.mark.stress,

@@ -20,7 +20,6 @@ from tests.support.redis_server import RedisServer
 from tests.support.scale import cycles, scaled
 from tests.support.stock import Stock
 from tests.support.waiting import wait_until
-from tests.support.worker import ROOT
 
 pytestmark = [
     pytest.mark.stress,
