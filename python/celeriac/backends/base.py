@@ -336,13 +336,16 @@ class KeyValueStoreBackend(Backend):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        options = self.app.conf.get("result_backend_transport_options") or {}
-        prefix = options.get("global_keyprefix") or ""
+        prefix = self._global_keyprefix()
         if prefix:
             prefix += "" if prefix[-1] in ":_-." else "_"
             self.task_keyprefix = prefix + self.task_keyprefix
             self.group_keyprefix = prefix + self.group_keyprefix
             self.chord_keyprefix = prefix + self.chord_keyprefix
+
+    def _global_keyprefix(self) -> str:
+        options = self.app.conf.get("result_backend_transport_options") or {}
+        return str(options.get("global_keyprefix") or "")
 
     # --- the store ---------------------------------------------------------------------------------------------
 
