@@ -35,8 +35,8 @@ _NOT_YET = frozenset(
     }
 )
 _SUPPORTED = (
-    "sqlite:///path, memory://, redis://host:6379/0 (rediss://, redis+socket://, sentinel://, redis+cluster://), disabled://, "
-    "or 'package.module:Class' of a backend of your own"
+    "sqlite:///path, memory://, redis://host:6379/0 (rediss://, redis+socket://, sentinel://, redis+cluster://), "
+    "disabled://, or 'package.module:Class' of a backend of your own"
 )
 _ENTRY_POINTS = "celeriac.result_backends"
 _PATH = re.compile(r"[A-Za-z_][\w.]*[.:][A-Za-z_]\w*")

@@ -52,7 +52,7 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 @dataclass
 class Place:
-    """A store: parameters of redis-py's connections, and with Sentinel or a cluster the addresses of those that know it."""
+    """A store: parameters of redis-py's connections, and the addresses of Sentinels or nodes that know where it is."""
 
     params: dict[str, Any] = field(default_factory=dict)
     tls: bool = False
@@ -73,7 +73,8 @@ class Place:
         if self.nodes:
             hosts = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.nodes)
             scheme = "rediss+cluster" if self.tls else "redis+cluster"
-            return f"{scheme}://{login}{hosts}/?{urlencode({'global_keyprefix': self.keyprefix, **self._certificates()})}"
+            query = urlencode({"global_keyprefix": self.keyprefix, **self._certificates()})
+            return f"{scheme}://{login}{hosts}/?{query}"
         if self.sentinels:
             return ";".join(f"sentinel://{login}{_bracketed(host)}:{port}/{db}" for host, port in self.sentinels)
         if "path" in params:
@@ -138,7 +139,10 @@ def _parse(url: str, conf: Any) -> Place:
         if parts.hostname:
             params["host"], params["port"] = _address(parts, int(params["port"]))
     else:
-        raise ValueError(f"unknown scheme {scheme!r}; there are redis, rediss, redis+socket, unix, sentinel, redis+cluster and rediss+cluster")
+        raise ValueError(
+            f"unknown scheme {scheme!r}; there are redis, rediss, redis+socket, unix, sentinel, redis+cluster and "
+            "rediss+cluster"
+        )
     if parts.username:
         params["username"] = unquote(parts.username)
     if parts.password:
@@ -154,7 +158,8 @@ def _parse(url: str, conf: Any) -> Place:
         place.keyprefix = cluster_prefix(params.pop("global_keyprefix", _conf_prefix(conf)))
         if params.pop("db"):
             raise ValueError(
-                "a cluster has database 0 only; leave the number out (also redis_db): global_keyprefix tells applications apart"
+                "a cluster has database 0 only; leave the number out, also of redis_db: global_keyprefix tells "
+                "applications apart"
             )
     if "credential_provider" in params and (params.get("password") or params.get("username")):
         raise ValueError("it has a user name or password and a credential_provider, too; leave one of them out")
@@ -172,8 +177,8 @@ def cluster_prefix(prefix: str) -> str:
         return prefix
     if "{" in prefix or "}" in prefix:
         raise ValueError(
-            f"global_keyprefix {prefix!r} has braces but no hash tag; write it without braces, or with one pair around a "
-            "text, for example '{shop}:'"
+            f"global_keyprefix {prefix!r} has braces but no hash tag; write it without braces, or with one pair around "
+            "a text, for example '{shop}:'"
         )
     return f"{{{prefix or 'celeriac'}}}"
 

@@ -80,7 +80,8 @@ class _Owned:
         this.host, this.port = found
         this.socket_connect_timeout = _left(until)
         try:
-            return super()._connect()  # type: ignore[misc] - of the class beside this one
+            beside: Any = super()
+            return beside._connect()
         except AuthenticationError:
             raise
         except (ConnectionError, TimeoutError, OSError) as exc:

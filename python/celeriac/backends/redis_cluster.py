@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from celeriac.app._censor import sanitize_url
 from celeriac.backends import _redis_url
 from celeriac.backends.redis import RedisBackend
-from celeriac.exceptions import BrokerUnavailable, OperationalError
+from celeriac.exceptions import BrokerUnavailable, ImproperlyConfigured, OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +27,16 @@ class RedisClusterBackend(RedisBackend):
 
     _sharded = True
 
+    def _given_url(self, url: str | None) -> str:
+        if not url or "+cluster://" not in url:
+            raise ImproperlyConfigured(
+                f"the cluster backend needs the URL of a cluster, got {sanitize_url(url or '')!r}\n"
+                "hint: redis+cluster://host:port,host2:port/"
+            )
+        return url
+
     def _global_keyprefix(self) -> str:
-        return _redis_url.parse(self.url or "", self.app.conf).keyprefix or ""
+        return _redis_url.parse(self._given_url(self.url), self.app.conf).keyprefix or ""
 
     def _create_client(self) -> Any:
         from redis.crc import key_slot
