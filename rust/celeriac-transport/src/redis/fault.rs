@@ -98,7 +98,11 @@ impl Fault {
             "ERR" if detail.contains("cluster support disabled") => {
                 config(format!("Redis at {place} is no cluster: write 'redis://host:port/0'"))
             }
-            "ERR" if ["unknown command", "Unknown Redis command", "syntax error"].iter().any(|said| detail.contains(said)) => {
+            "ERR"
+                if ["unknown command", "Unknown Redis command", "syntax error"]
+                    .iter()
+                    .any(|said| detail.contains(said)) =>
+            {
                 config(format!(
                     "Redis at {place} does not know a command: {detail}; Redis 6.2 or later is needed, 7.0 or later for \
                      results in a cluster"
