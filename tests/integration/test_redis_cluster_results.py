@@ -173,6 +173,7 @@ def test_slot_on_its_way_is_waited_for(app: Celery, redis_cluster: RedisCluster,
     for name in ("known", "other"):
         app.backend.mark_as_done(name, 1)
     waiting: list[Waiting] = []
+    writer = threading.Thread(target=app.backend.mark_as_done, args=("id", 7))
 
     def on_the_way() -> None:
         with pytest.raises(TimeoutError):
@@ -180,12 +181,13 @@ def test_slot_on_its_way_is_waited_for(app: Celery, redis_cluster: RedisCluster,
         # A server that says "not now" is not asked as fast as it answers.
         assert 1 <= caplog.text.count("Connection to Redis lost") <= 5
         waiting.append(Waiting(app.AsyncResult("id")))
+        writer.start()
         assert app.AsyncResult("known").get(timeout=5) == 1
 
     node = redis_cluster.owner(KEY)
     redis_cluster.move(KEY, next(each for each in redis_cluster.nodes if each is not node), on_the_way)
-    app.backend.mark_as_done("id", 7)
     assert waiting[0].end() == 7
+    writer.join(20)
     assert app.AsyncResult("other").get(timeout=5) == 1
 
 
@@ -202,6 +204,21 @@ def test_replica_takes_over_while_results_are_waited_for(cluster: RedisCluster, 
     app.backend.mark_as_done("id", 7)
     assert waiting.end() == 7
     assert app.send_task("t.add", (2, 2)).get(timeout=40) == 4
+    app.close()
+
+
+def test_master_that_steps_down_hands_over_who_waits(cluster: RedisCluster) -> None:
+    app = build("memory://steps-down", cluster.url)
+    waiting = Waiting(app.AsyncResult("id"))
+    wait_until(lambda: subscribed(cluster, "id"), timeout=10, what="subscription")
+    old = cluster.owner(KEY)
+    replica = cluster.nodes[cluster.nodes.index(old) + 3]
+    wait_until(lambda: cluster.replicated(KEY), timeout=10, what="replica that has all")
+    cluster.ask(replica, "CLUSTER", "FAILOVER")
+    wait_until(lambda: cluster.owner(KEY) is replica, timeout=20, what="change of the master")
+    app.backend.mark_as_done("id", 7)
+    assert waiting.end() == 7
+    assert app.AsyncResult("id").state == "SUCCESS"
     app.close()
 
 
