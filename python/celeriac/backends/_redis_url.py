@@ -59,7 +59,7 @@ class Place:
     sentinels: list[tuple[str, int]] = field(default_factory=list)
     nodes: list[tuple[str, int]] = field(default_factory=list)
     keyprefix: str | None = None
-    """Of a cluster, as the URL has it."""
+    """Of a cluster: what all keys begin with, hash tag included."""
 
     def hub_url(self) -> str | None:
         """The place in one URL, as the core reads it; None if only redis-py can get there."""

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import redis
-from redis.exceptions import AuthenticationError, ClusterDownError, ConnectionError, TimeoutError
+from redis import exceptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["OwnerAwayError", "SSLSlotConnection", "SlotConnection", "owner"]
 
 _SHORTEST_S = 0.001
+_UNREACHED = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
 
 
-class OwnerAwayError(ConnectionError):
+class OwnerAwayError(exceptions.ConnectionError):
     """The cluster is there, and the node that has the slot is not: soon one of its replicas takes its place."""
 
 
@@ -47,18 +48,18 @@ class _Owned:
         this: Any = self
         bound = this.socket_connect_timeout or this.socket_timeout or math.inf
         until = time.monotonic() + bound
-        last: Exception = ConnectionError("no node of the cluster is named")
+        last: Exception = exceptions.ConnectionError("no node of the cluster is named")
         try:
             for at, node in enumerate(self._nodes):
                 # The others get their turn, too.
                 share = (until - time.monotonic()) / (len(self._nodes) - at)
                 try:
                     return self._through(node, time.monotonic() + share)
-                except AuthenticationError:
+                except exceptions.AuthenticationError:
                     raise
-                except (ConnectionError, TimeoutError, ClusterDownError, OSError) as exc:
+                except (*_UNREACHED, exceptions.ClusterDownError) as exc:
                     # A node that answers knows more than one that does not.
-                    last = last if isinstance(last, (OwnerAwayError, ClusterDownError)) else exc
+                    last = last if isinstance(last, (OwnerAwayError, exceptions.ClusterDownError)) else exc
             raise last
         finally:
             this.socket_connect_timeout = None if math.isinf(bound) else bound
@@ -76,15 +77,15 @@ class _Owned:
         finally:
             asked.disconnect()
         if found is None:
-            raise ClusterDownError(f"the cluster has no node for slot {self._slot} now, says {host}:{port}")
+            raise exceptions.ClusterDownError(f"the cluster has no node for slot {self._slot} now, says {host}:{port}")
         this.host, this.port = found
         this.socket_connect_timeout = _left(until)
         try:
             beside: Any = super()
             return beside._connect()
-        except AuthenticationError:
-            raise
-        except (ConnectionError, TimeoutError, OSError) as exc:
+        except (exceptions.AuthenticationError, exceptions.TimeoutError, TimeoutError):
+            raise  # that a short time was over says nothing of the node
+        except _UNREACHED as exc:
             raise OwnerAwayError(f"the node {found[0]}:{found[1]} that has slot {self._slot} is away: {exc}") from exc
 
 
