@@ -44,9 +44,10 @@ _BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _READ_ERRORS = (OSError, ValueError, EOFError)
 # The server is there but not ready yet; another try may succeed.
 _PASSING = ("LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN")
-# The slot of a cluster is elsewhere, or on its way: a new connection finds it, once all of it is there.
-_MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN")
-_MOVE_S = 0.5  # between looks at a slot that is on its way
+# Of a slot of a cluster that is on its way this went ahead; or the slot is elsewhere, where a new connection looks.
+_PARTED = ("ASK", "TRYAGAIN")
+_MOVED = ("MOVED", "CLUSTERDOWN")
+_MOVE_S = 0.5  # between looks at a slot that moves
 
 Record = tuple[bytes, "bytes | None"]
 """`(key, value)`: what was read (None: nothing is stored) or published."""
@@ -57,7 +58,7 @@ class Lost(Exception):
 
 
 class _Moving(ConnectionError):
-    """The server answers, but the slot is not there, or not whole: another connection at once would hear the same."""
+    """The server answers, but the slot is not there: another connection at once would hear the same."""
 
 
 class RetryPolicy:
@@ -148,7 +149,10 @@ class Waiter:
 class _Line:
     """A connection: its socket, what is still to be written, and who asked for the answers that are to come."""
 
-    __slots__ = ("asked", "bell", "broken", "connection", "heard", "leaving", "out", "polled", "reader", "ring", "sock")
+    __slots__ = (
+        *("again", "again_at", "asked", "bell", "broken", "connection", "heard", "leaving", "out", "polled", "reader"),
+        *("ring", "sock"),
+    )
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -157,7 +161,10 @@ class _Line:
         self.reader = Reader()
         self.out = bytearray()
         self.asked: deque[tuple[Waiter | None, list[bytes]]] = deque()
-        self.leaving: dict[bytes, int] = {}  # of a cluster: confirmations of SUNSUBSCRIBE that are to come
+        # Of a cluster: confirmations of SUNSUBSCRIBE that are to come, and what is asked again while the slot moves.
+        self.leaving: dict[bytes, int] = {}
+        self.again: list[tuple[Waiter, bytes]] = []
+        self.again_at = 0.0
         self.broken: Exception | None = None
         self.heard = time.monotonic()
         self.bell, self.ring = socket.socketpair()  # for who cannot write all it has: the leader has to go on with it
@@ -405,6 +412,13 @@ class Subscription:
             line.asked.append((waiter, some))
             line.out += pack(b"GET", *some) if len(some) == 1 else pack(b"MGET", *some)
 
+    def _ask_again(self, line: _Line) -> None:
+        again, line.again = line.again, []
+        for waiter, key in again:  # one by one: MGET is refused for the sake of a single key
+            if key in waiter.keys:
+                self._ask(line, waiter, [], [key])
+        line.flush()
+
     def _unsubscribe(self, line: _Line) -> None:
         if self._sharded:
             for key in self._stale:
@@ -452,7 +466,14 @@ class Subscription:
 
     def _refused(self, line: _Line, reply: ReplyError) -> None:
         code = str(reply).partition(" ")[0]
-        if self._sharded and code in _MOVING:
+        if self._sharded and code in _PARTED and line.asked:
+            # Others may be answered. Subscriptions stand until the slot has gone, and then it is read anew elsewhere.
+            waiter, keys = line.asked.popleft()
+            if waiter is not None:
+                line.again_at = time.monotonic() + _MOVE_S
+                line.again += [(waiter, key) for key in keys]
+            return
+        if self._sharded and code in _MOVED:
             raise _Moving(str(reply))
         if code in _PASSING:
             raise ConnectionError(str(reply))
@@ -517,7 +538,11 @@ class Subscription:
                 line.out += pack(b"PING")
                 line.flush()
             silence, patience = 0.0, self._answer_s
-        line.sleep(max(min(budget, patience - silence, _LOOK_UP_S), 0.0))
+        if line.again and now >= line.again_at:
+            with self.lock, self._whole():
+                self._ask_again(line)
+        look_up = line.again_at - now if line.again else _LOOK_UP_S
+        line.sleep(max(min(budget, patience - silence, look_up), 0.0))
 
     def _read(self, line: _Line) -> None:
         while True:
