@@ -21,6 +21,9 @@ __all__ = ["RedisClusterBackend"]
 
 T = TypeVar("T")
 
+# As redis-py has them before it knows classes for them outside of its own cluster client.
+_CHANGES = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"})
+
 
 class RedisClusterBackend(RedisBackend):
     """One slot of a cluster of Redis 7.0 or newer. While the slot is on its way to another node, calls wait."""
@@ -48,16 +51,14 @@ class RedisClusterBackend(RedisBackend):
         params["nodes"], params["slot"] = self.place.nodes, key_slot(self.task_keyprefix.encode())
         return self._driver.Redis(connection_pool=self._driver.ConnectionPool(**params))
 
-    def _passing_errors(self) -> tuple[type[Exception], ...]:
-        return (*super()._passing_errors(), *self._changes())
-
-    def _changes(self) -> tuple[type[Exception], ...]:
-        """What tells that the slot is elsewhere, or will be."""
+    def _tells_of_change(self, exc: BaseException | None) -> bool:
+        """Whether the server said that the slot is elsewhere, or will be."""
         exceptions = self._driver.exceptions
-        return (exceptions.AskError, exceptions.ClusterDownError, exceptions.TryAgainError)  # MOVED is an AskError
+        known = (exceptions.AskError, exceptions.ClusterDownError, exceptions.TryAgainError)  # MOVED is an AskError
+        return isinstance(exc, known) or str(exc).partition(" ")[0] in _CHANGES
 
     def _translated(self, exc: BaseException) -> OperationalError:
-        if isinstance(exc, self._changes()):
+        if self._tells_of_change(exc):
             return BrokerUnavailable(f"the cluster of result backend {self.as_uri()} is changing: {exc}")
         return super()._translated(exc)
 
@@ -65,7 +66,7 @@ class RedisClusterBackend(RedisBackend):
         try:
             return super()._translating(operation)
         except BrokerUnavailable as exc:
-            if isinstance(exc.__cause__, self._changes()):
+            if self._tells_of_change(exc.__cause__):
                 # New connections ask where the slot is.
                 self.client.connection_pool.disconnect(inuse_connections=False)
             raise
@@ -76,6 +77,6 @@ class RedisClusterBackend(RedisBackend):
         try:
             return super()._reading(operation)
         except BrokerUnavailable as exc:
-            if not isinstance(exc.__cause__, (*self._changes(), OwnerAwayError)):
+            if not (self._tells_of_change(exc.__cause__) or isinstance(exc.__cause__, OwnerAwayError)):
                 raise
         return self._ensured(operation)
