@@ -20,6 +20,7 @@ _FROM_SETTINGS = {
     "max_memory_per_child": "worker_max_memory_per_child",
     "disable_prefetch": "worker_disable_prefetch",
     "pool_putlocks": "worker_pool_putlocks",
+    "pool_start_method": "worker_pool_start_method",
 }
 
 # Option -> what it will need. Shown in one warning when one of them is set.

@@ -41,12 +41,14 @@ pub(super) fn hub(py: Python<'_>, config: Config<'_, '_>) -> PyResult<Hub> {
 #[cfg(target_os = "linux")]
 fn processes(table: Config<'_, '_>, width: usize) -> PyResult<ProcessConfig> {
     let zygotes = table.get_item("zygotes")?.extract::<Vec<i32>>()?;
+    let patience_us = optional::<u64>(table, "patience_ms")?.unwrap_or(4_000) * 1_000;
     Ok(ProcessConfig {
         zygotes: zygotes.into_iter().map(super::descriptor::owned).collect::<PyResult<_>>()?,
         width,
         max_tasks: optional(table, "max_tasks")?,
         max_memory_kib: optional(table, "max_memory_kib")?,
-        patience_us: optional::<u64>(table, "patience_ms")?.unwrap_or(4_000) * 1_000,
+        patience_us,
+        start_patience_us: optional::<u64>(table, "start_patience_ms")?.map_or(patience_us, |ms| ms * 1_000),
     })
 }
 

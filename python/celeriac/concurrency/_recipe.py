@@ -1,0 +1,215 @@
+"""What a child that is a fresh interpreter is made of: how to get the application, and what the worker decided.
+
+The worker writes it once, into a file without a name that the launcher hands on; each child reads it. As
+`multiprocessing` does it, in two steps: first what prepares the interpreter (path, working directory, main module), and
+then, in a pickle of its own, what needs the modules of the application.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import sys
+from types import ModuleType
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from celeriac.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from celeriac.concurrency.prefork import TaskPool
+
+_APP = "the application"
+_MISSING = object()
+
+
+class Recipe(NamedTuple):
+    preparation: dict[str, Any]
+    """For `multiprocessing.spawn.prepare`."""
+    app: str
+    """`module:attribute`."""
+    settings: dict[str, bytes]
+    """What somebody set, each value pickled."""
+    unsent: list[str]
+    """Settings that cannot be pickled: the child must come to them by itself."""
+    log: dict[str, Any] | None
+    """As `app.log.setup_again` takes it; None: the worker has not set logging up."""
+    pool: bytes
+    """Class, size and options of the pool, and what runs a job; the application is left out."""
+
+
+def write(pool: TaskPool) -> IO[bytes]:
+    """The recipe for children of `pool`, as a file.
+
+    Raises:
+        ImproperlyConfigured: the application cannot be imported, or the pool cannot be pickled.
+    """
+    import tempfile
+
+    app: Any = pool.app
+    settings, unsent = _settings(app)
+    # What belongs to the application comes by its import, not by pickle.
+    made = _pickled((type(pool), pool.limit, pool.options, pool._execute, pool._child_ends), app)
+    recipe = Recipe(_preparation(), path_of(app), settings, unsent, app.log.how(), made)
+    file: IO[bytes] = tempfile.TemporaryFile()
+    pickle.dump(tuple(recipe), file)
+    file.flush()
+    return file
+
+
+def load(fd: int) -> Recipe:
+    """What `write` has written into the file of that descriptor, whose offset is shared with others and not used."""
+    return Recipe(*pickle.loads(os.pread(fd, os.fstat(fd).st_size, 0)))  # noqa: S301 - of the worker itself
+
+
+def follow(recipe: Recipe, name: str) -> TaskPool:
+    """Makes this fresh process, called `name`, what a forked child would be; returns its pool.
+
+    Raises:
+        ImproperlyConfigured: the application is not there, or has not the settings that it had in the worker.
+        Exception: whatever its modules raise.
+    """
+    from multiprocessing import process, spawn
+
+    current: Any = process.current_process()
+    current._inheriting = True  # as in children of multiprocessing: whoever starts processes in the main module is told
+    try:
+        spawn.prepare({**recipe.preparation, "name": name})
+        app = _found(recipe.app)
+        _configure(app, recipe)
+        app.set_current()
+        app.set_default()
+        if recipe.log is not None:
+            app.log.setup_again(**recipe.log)
+        app.loader.init_worker()
+        app.finalize()
+        cls, limit, options, execute, child_ends = _Unpickler(io.BytesIO(recipe.pool), app).load()
+    finally:
+        del current._inheriting
+    pool: TaskPool = cls(limit, app=app, **options)
+    pool.run_by(execute, child_ends)
+    return pool
+
+
+def path_of(app: Any) -> str:
+    """Where a fresh process finds `app`: `module:attribute`.
+
+    Raises:
+        ImproperlyConfigured: no module that can be imported has it.
+    """
+    found = []
+    for name, module in list(sys.modules.items()):
+        if not isinstance(module, ModuleType) or name.partition(".")[0] == "celeriac":
+            continue  # in our own modules it is the current app, which it is not yet in a fresh process
+        found += [(name, attribute) for attribute, value in list(vars(module).items()) if value is app]
+    # The main module last: it is run again under another name, so whatever else has the app is the better source.
+    for name, attribute in sorted(found, key=lambda one: one[0] in _MAIN):
+        if _can_be_imported(name):
+            return f"{name}:{attribute}"
+    hint = " (the main module cannot be imported: it is no file)" if found else ""
+    raise ImproperlyConfigured(
+        f"the processes of the pool are fresh interpreters (start method 'spawn'), which import the application; but no "
+        f"module has {app!r}{hint}. Bind it to a name at the top of a module that can be imported (app = ...), not only "
+        "inside a function or an object, or set worker_pool_start_method = 'fork', or use -P threads"
+    )
+
+
+_MAIN = ("__main__", "__mp_main__")
+
+
+def _can_be_imported(name: str) -> bool:
+    module = sys.modules[name]
+    spec = getattr(module, "__spec__", None)
+    if name not in _MAIN:
+        return spec is not None
+    # `multiprocessing` leaves alone the main module of a package, a folder or an archive, which runs without condition.
+    return not spec.name.endswith("__main__") if spec is not None else os.path.isfile(getattr(module, "__file__", ""))
+
+
+def _preparation() -> dict[str, Any]:
+    from multiprocessing import get_start_method, spawn
+
+    chosen = get_start_method(allow_none=True)
+    found = spawn.get_preparation_data("")
+    found["authkey"] = bytes(found["authkey"])  # its own class refuses to be pickled
+    if chosen is None:
+        del found["start_method"]  # then nobody has chosen one here, and an application may do so there
+    return found
+
+
+def _settings(app: Any) -> tuple[dict[str, bytes], list[str]]:
+    sent: dict[str, bytes] = {}
+    unsent: list[str] = []
+    for name, value in app.conf.without_defaults().items():
+        try:
+            sent[name] = _pickled(value, app)
+        except ImproperlyConfigured:
+            unsent.append(name)
+    return sent, unsent
+
+
+def _configure(app: Any, recipe: Recipe) -> None:
+    """What the worker's program has set, after the import or by its options, counts here, too."""
+    own = app.conf.without_defaults()
+    lost = sorted(name for name in recipe.unsent if name not in own)
+    if lost:
+        raise ImproperlyConfigured(
+            f"the setting(s) {', '.join(lost)} cannot be pickled, so a fresh process does not get them from the worker: "
+            f"set them where {recipe.app.partition(':')[0]!r} is imported, not afterwards"
+        )
+    for name, pickled in recipe.settings.items():
+        value = _Unpickler(io.BytesIO(pickled), app).load()
+        if not _same(own.get(name, _MISSING), value):
+            app.conf[name] = value
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except Exception:  # objects of others; set once more, it is the same
+        return False
+
+
+def _found(path: str) -> Any:
+    import importlib
+
+    name, _, attribute = path.partition(":")
+    module = sys.modules["__main__"] if name in _MAIN else importlib.import_module(name)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        raise ImproperlyConfigured(
+            f"the application is {path!r} in the worker, but a fresh process that imports {name!r} finds no "
+            f"{attribute!r} there: bind it at the top of the module, whatever the module's name is then"
+        ) from None
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles all but the application, which each process has its own of."""
+
+    def __init__(self, file: IO[bytes], app: Any) -> None:
+        super().__init__(file)
+        self._app = app
+
+    def persistent_id(self, obj: Any) -> str | None:
+        return _APP if obj is self._app else None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], app: Any) -> None:
+        super().__init__(file)
+        self._app = app
+
+    def persistent_load(self, pid: Any) -> Any:
+        if pid != _APP:
+            raise pickle.UnpicklingError(f"unknown id {pid!r}")
+        return self._app
+
+
+def _pickled(value: Any, app: Any) -> bytes:
+    file = io.BytesIO()
+    try:
+        _Pickler(file, app).dump(value)
+    except Exception as exc:  # pickling runs code of others, which fails in its own ways
+        raise ImproperlyConfigured(f"cannot be given to a process that is spawned: {value!r}: {exc}") from exc
+    return file.getvalue()
