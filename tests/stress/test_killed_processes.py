@@ -1,5 +1,6 @@
 """The prefork pool under SIGKILL and SIGSTOP: of children, of zygotes, of the worker, and of all of them.
 
+With forked children and with spawned ones, whose zygotes are launchers.
 What was accepted is done, or waits, or is a dead letter; and no process is left behind.
 """
 
@@ -11,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -31,6 +32,20 @@ pytestmark = [
 
 ENDLESS = {"T_CONF": json.dumps({"task_max_crashes": 1_000_000})}
 Start = Callable[..., Worker]
+
+
+@pytest.fixture(params=["fork", "spawn"])
+def start_method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start_worker(start_worker: Start, start_method: str) -> Start:
+    def start(*broker: str, env: dict[str, str] | None = None, **options: Any) -> Worker:
+        env = {**(env or {}), "CELERIAC_WORKER_POOL_START_METHOD": start_method}
+        return start_worker(*broker, env=env, **options)
+
+    return start
 
 
 def drained(app: Celery, timeout: float = 40) -> None:
@@ -103,8 +118,9 @@ def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     assert worker.stop() == 0
 
 
-def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start) -> None:
-    worker = start_worker(pool="prefork", env={"T_CONF": json.dumps({"worker_proc_alive_timeout": 0.5})})
+def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start, start_method: str) -> None:
+    patience = 0.5 if start_method == "fork" else 3  # a spawned child imports the application in that time
+    worker = start_worker(pool="prefork", env={"T_CONF": json.dumps({"worker_proc_alive_timeout": patience})})
     first = family.zygotes(worker.pid)[0]
     try:
         family.kill(first, signal.SIGSTOP)

@@ -82,11 +82,11 @@ def refuse_in_a_starting_child() -> None:
     """Called by a worker before it does anything.
 
     Raises:
-        ImproperlyConfigured: this is a spawned process that is still importing its parent's modules.
+        RuntimeError: this is a spawned process that is still importing its parent's modules.
     """
     process = sys.modules.get("multiprocessing.process")
     if process is not None and getattr(process.current_process(), "_inheriting", False):
-        raise ImproperlyConfigured(
+        raise RuntimeError(
             "a child process is importing the application, and its main module starts a worker: do that only under "
             "if __name__ == '__main__':"
         )

@@ -51,7 +51,7 @@ def write(pool: TaskPool) -> IO[bytes]:
     # What belongs to the application comes by its import, not by pickle.
     made = _pickled((type(pool), pool.limit, pool.options, pool._execute, pool._child_ends), app)
     recipe = Recipe(_preparation(), path_of(app), settings, unsent, app.log.how(), made)
-    file: IO[bytes] = tempfile.TemporaryFile()
+    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the pool, which closes it
     pickle.dump(tuple(recipe), file)
     file.flush()
     return file
@@ -108,9 +108,9 @@ def path_of(app: Any) -> str:
             return f"{name}:{attribute}"
     hint = " (the main module cannot be imported: it is no file)" if found else ""
     raise ImproperlyConfigured(
-        f"the processes of the pool are fresh interpreters (start method 'spawn'), which import the application; but no "
-        f"module has {app!r}{hint}. Bind it to a name at the top of a module that can be imported (app = ...), not only "
-        "inside a function or an object, or set worker_pool_start_method = 'fork', or use -P threads"
+        f"the processes of the pool are fresh interpreters (start method 'spawn'), which import the application; but "
+        f"no module has {app!r}{hint}. Bind it to a name at the top of a module that can be imported (app = ...), not "
+        "only inside a function or an object, or set worker_pool_start_method = 'fork', or use -P threads"
     )
 
 
@@ -154,8 +154,8 @@ def _configure(app: Any, recipe: Recipe) -> None:
     lost = sorted(name for name in recipe.unsent if name not in own)
     if lost:
         raise ImproperlyConfigured(
-            f"the setting(s) {', '.join(lost)} cannot be pickled, so a fresh process does not get them from the worker: "
-            f"set them where {recipe.app.partition(':')[0]!r} is imported, not afterwards"
+            f"the setting(s) {', '.join(lost)} cannot be pickled, so a fresh process does not get them from the "
+            f"worker: set them where {recipe.app.partition(':')[0]!r} is imported, not afterwards"
         )
     for name, pickled in recipe.settings.items():
         value = _Unpickler(io.BytesIO(pickled), app).load()

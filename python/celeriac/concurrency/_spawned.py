@@ -1,4 +1,4 @@
-"""A child of the prefork pool that is a fresh interpreter: started by the launcher, it imports the application itself."""
+"""A child of the prefork pool that is a fresh interpreter: the launcher starts it, and it imports the application."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def _run(kit: Kit, fd: int) -> int:
 
 def _tell(exc: BaseException, log: dict[str, Any] | None) -> None:
     """Into the worker's log, which the application may not have come to set up."""
-    logging.basicConfig(filename=log["logfile"] if log else None, format=log["format"] if log else None)
+    log = log or {"logfile": None, "format": logging.BASIC_FORMAT}
+    logging.basicConfig(filename=log["logfile"], format=log["format"])
     ours = isinstance(exc, ImproperlyConfigured)
     text = f"sys.exit({exc.code!r}) was called" if isinstance(exc, SystemExit) else str(exc) if ours else repr(exc)
     logging.getLogger("celeriac.pool").critical(

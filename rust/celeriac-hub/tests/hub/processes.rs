@@ -26,7 +26,7 @@ struct Zygote(OwnedFd);
 impl Zygote {
     fn pair() -> (Self, OwnedFd) {
         let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         rustix::net::sockopt::set_socket_timeout(&ours, rustix::net::sockopt::Timeout::Recv, Some(LONG)).unwrap();
         (Self(ours), theirs)
     }
@@ -110,6 +110,7 @@ fn start(width: usize) -> (Broker, Hub, Zygote, Zygote) {
         max_tasks: None,
         max_memory_kib: None,
         patience_us: 60_000_000,
+        start_patience_us: 60_000_000,
     };
     let hub = Hub::with_processes(broker.consumer(), config, processes).unwrap();
     hub.start().unwrap();
