@@ -139,8 +139,7 @@ impl Loop {
     fn succeed_zygote(&mut self, how: &str, now: Now) {
         let Some(pool) = &mut self.pool else { return };
         if pool.succeed() {
-            let text =
-                format!("the zygote, from which child processes come, {how}: the one that stood by took over");
+            let text = format!("the zygote, from which child processes come, {how}: the one that stood by took over");
             self.notices.push(Notice::Log(WARNING, text));
         } else if !pool.closing {
             let text = format!(

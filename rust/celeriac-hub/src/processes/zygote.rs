@@ -12,11 +12,10 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, IoSlice};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::away::Kit;
+use super::system;
 
 const FORK_CHILD: u32 = 1;
 const FORK_ZYGOTE: u32 = 2;
@@ -59,9 +58,8 @@ impl Zygote {
 
     /// Asks for another zygote to stand by. It may fail: then there is none.
     pub(crate) fn fork_zygote(&self) -> io::Result<Self> {
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (ours, theirs) = system::sockets()?;
+        let (reading, writing) = system::lifeline()?;
         self.ask([FORK_ZYGOTE, 0, 0], &[theirs.as_fd(), reading.as_fd()])?;
         Ok(Self { socket: ours, partial: Vec::new(), _lifeline: Some(writing) })
     }
@@ -71,7 +69,7 @@ impl Zygote {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(fds));
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let flags = system::QUIET | SendFlags::DONTWAIT;
         let sent = rustix::net::sendmsg(&self.socket, &[IoSlice::new(&bytes)], &mut control, flags)?;
         // Its buffer holds thousands of these: one that is full enough to cut one in two is not read any more.
         if sent == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
