@@ -95,6 +95,7 @@ def test_an_app_of_a_module_is_imported_by_name(shop: Shop) -> None:
     shop.write("jobs.py", TASKS)
     worker = shop.cli("--pool-start-method", "spawn")
     assert shop.ask("jobs.where") == ["SpawnPoolWorker-1", "jobs", str(shop.folder)]
+    assert "1 (prefork, spawn)" in worker.output()
     worker.kill(15)
     assert worker.wait() == 0
 
@@ -146,6 +147,38 @@ if __name__ == "__main__":
         shop.ask(f"{prefix}.fail")
 
 
+def test_an_app_that_a_program_lends_to_a_module_is_found_where_it_is_made(shop: Shop) -> None:
+    shop.write("desk.py", "lent = None\n")
+    shop.write("jobs.py", TASKS)
+    shop.write(
+        "program.py",
+        """import desk
+import jobs
+
+desk.lent = jobs.app
+if __name__ == "__main__":
+    desk.other = jobs.app
+    jobs.app.worker_main(["worker", "-P", "prefork", "-c", "1", "--pool-start-method", "spawn"])
+""",
+    )
+    shop.run("program.py")
+    assert shop.ask("jobs.where")[:2] == ["SpawnPoolWorker-1", "jobs"]
+
+
+def test_an_app_that_only_the_worker_comes_to_is_refused_with_the_remedy(shop: Shop) -> None:
+    shop.write("jobs.py", TASKS)
+    shop.write(
+        "program.py",
+        """from celeriac import Celery
+
+if __name__ == "__main__":
+    app = Celery("late")
+    app.worker_main(["worker", "-P", "prefork", "-c", "1", "--pool-start-method", "spawn"])
+""",
+    )
+    assert "does not find it there. Bind it to a name at the top of a module" in ended(shop.run("program.py"))
+
+
 def test_an_unguarded_main_program_is_told_what_to_do(shop: Shop) -> None:
     worker = '\napp.worker_main(["worker", "-P", "prefork", "-c", "1", "--pool-start-method", "spawn"])\n'
     shop.write("program.py", TASKS + worker)
@@ -189,8 +222,8 @@ if __name__ == "__main__":
 """,
     )
     text = ended(shop.run("program.py"))
-    assert "task_routes" in text
-    assert "'jobs' is imported" in text
+    assert "the setting(s) task_routes cannot be pickled" in text
+    assert "set them at the top of the module" in text
 
 
 def test_an_import_that_fails_is_in_the_log_and_ends_the_worker(shop: Shop) -> None:

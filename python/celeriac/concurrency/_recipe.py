@@ -26,8 +26,10 @@ _MISSING = object()
 class Recipe(NamedTuple):
     preparation: dict[str, Any]
     """For `multiprocessing.spawn.prepare`."""
-    app: str
-    """`module:attribute`."""
+    name: str | None
+    """The application's `main`."""
+    places: list[str]
+    """Where it may be, as `module:attribute`."""
     settings: dict[str, bytes]
     """What somebody set, each value pickled."""
     unsent: list[str]
@@ -44,14 +46,12 @@ def write(pool: TaskPool) -> IO[bytes]:
     Raises:
         ImproperlyConfigured: the application cannot be imported, or the pool cannot be pickled.
     """
-    import tempfile
-
     app: Any = pool.app
     settings, unsent = _settings(app)
     # What belongs to the application comes by its import, not by pickle.
     made = _pickled((type(pool), pool.limit, pool.options, pool._execute, pool._child_ends), app)
-    recipe = Recipe(_preparation(), path_of(app), settings, unsent, app.log.how(), made)
-    file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the pool, which closes it
+    recipe = Recipe(_preparation(), app.main, places_of(app), settings, unsent, app.log.how(), made)
+    file = _file()
     pickle.dump(tuple(recipe), file)
     file.flush()
     return file
@@ -75,7 +75,7 @@ def follow(recipe: Recipe, name: str) -> TaskPool:
     current._inheriting = True  # as in children of multiprocessing: whoever starts processes in the main module is told
     try:
         spawn.prepare({**recipe.preparation, "name": name})
-        app = _found(recipe.app)
+        app = _found(recipe)
         _configure(app, recipe)
         app.set_current()
         app.set_default()
@@ -91,8 +91,8 @@ def follow(recipe: Recipe, name: str) -> TaskPool:
     return pool
 
 
-def path_of(app: Any) -> str:
-    """Where a fresh process finds `app`: `module:attribute`.
+def places_of(app: Any) -> list[str]:
+    """Where a fresh process may find `app`: `module:attribute`, the likeliest first.
 
     Raises:
         ImproperlyConfigured: no module that can be imported has it.
@@ -102,18 +102,22 @@ def path_of(app: Any) -> str:
         if not isinstance(module, ModuleType) or name.partition(".")[0] == "celeriac":
             continue  # in our own modules it is the current app, which it is not yet in a fresh process
         found += [(name, attribute) for attribute, value in list(vars(module).items()) if value is app]
-    # The main module last: it is run again under another name, so whatever else has the app is the better source.
-    for name, attribute in sorted(found, key=lambda one: one[0] in _MAIN):
-        if _can_be_imported(name):
-            return f"{name}:{attribute}"
-    hint = " (the main module cannot be imported: it is no file)" if found else ""
-    raise ImproperlyConfigured(
-        f"the processes of the pool are fresh interpreters (start method 'spawn'), which import the application; but "
-        f"no module has {app!r}{hint}. Bind it to a name at the top of a module that can be imported (app = ...), not "
-        "only inside a function or an object, or set worker_pool_start_method = 'fork', or use -P threads"
-    )
+    # The main module is run in any case. What follows has the app in the order in which the worker imported it.
+    found.sort(key=lambda one: one[0] not in _MAIN)
+    places = [f"{name}:{attribute}" for name, attribute in found if _can_be_imported(name)]
+    if not places:
+        hint = " but the main one, which is no file that can be imported" if found else ""
+        raise ImproperlyConfigured(
+            f"the processes of the pool are fresh interpreters (start method 'spawn'), which import the application; "
+            f"but no module has {app!r}{hint}. {_REMEDY}, or set worker_pool_start_method = 'fork', or use -P threads"
+        )
+    return places
 
 
+_REMEDY = (
+    "Bind it to a name at the top of a module that can be imported (app = ...), not only inside a function, an object "
+    "or a condition"
+)
 _MAIN = ("__main__", "__mp_main__")
 
 
@@ -124,6 +128,15 @@ def _can_be_imported(name: str) -> bool:
         return spec is not None
     # `multiprocessing` leaves alone the main module of a package, a folder or an archive, which runs without condition.
     return not spec.name.endswith("__main__") if spec is not None else os.path.isfile(getattr(module, "__file__", ""))
+
+
+def _file() -> IO[bytes]:
+    """A file without a name; where there is the means it never touches a disk, as settings have passwords."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("celeriac-recipe"), "r+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 def _preparation() -> dict[str, Any]:
@@ -155,7 +168,7 @@ def _configure(app: Any, recipe: Recipe) -> None:
     if lost:
         raise ImproperlyConfigured(
             f"the setting(s) {', '.join(lost)} cannot be pickled, so a fresh process does not get them from the "
-            f"worker: set them where {recipe.app.partition(':')[0]!r} is imported, not afterwards"
+            "worker: set them at the top of the module that makes the application, not in what only the worker runs"
         )
     for name, pickled in recipe.settings.items():
         value = _Unpickler(io.BytesIO(pickled), app).load()
@@ -170,18 +183,24 @@ def _same(one: Any, other: Any) -> bool:
         return False
 
 
-def _found(path: str) -> Any:
+def _found(recipe: Recipe) -> Any:
     import importlib
 
-    name, _, attribute = path.partition(":")
-    module = sys.modules["__main__"] if name in _MAIN else importlib.import_module(name)
-    try:
-        return getattr(module, attribute)
-    except AttributeError:
-        raise ImproperlyConfigured(
-            f"the application is {path!r} in the worker, but a fresh process that imports {name!r} finds no "
-            f"{attribute!r} there: bind it at the top of the module, whatever the module's name is then"
-        ) from None
+    for place in recipe.places:
+        name, _, attribute = place.partition(":")
+        try:
+            module = sys.modules["__main__"] if name in _MAIN else importlib.import_module(name)
+        except ModuleNotFoundError as exc:
+            if exc.name != name:
+                raise
+            continue  # made by a program, not by an import
+        app = getattr(module, attribute, None)
+        if hasattr(app, "send_task") and app.main == recipe.name:
+            return app
+    raise ImproperlyConfigured(
+        f"the application is {', '.join(recipe.places)} in the worker, but a fresh process does not find it there. "
+        f"{_REMEDY}"
+    )
 
 
 class _Pickler(pickle.Pickler):

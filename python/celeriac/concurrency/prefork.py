@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import signal as _signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -59,8 +60,8 @@ class TaskPool(BasePool):
 
     @property
     def measures_memory(self) -> bool:
-        """Whether children measure their memory."""
-        return self.max_memory is not None
+        """Whether children measure their memory, which only Linux tells them."""
+        return self.max_memory is not None and sys.platform == "linux"
 
     def prepare(self, execute: Execute, child_ends: Callable[[], Any]) -> None:
         """Makes the zygotes. Nothing of the core may have a thread yet."""
