@@ -194,7 +194,7 @@ def _found(recipe: Recipe) -> Any:
             if exc.name != name:
                 raise
             continue  # made by a program, not by an import
-        app = getattr(module, attribute, None)
+        app: Any = getattr(module, attribute, None)
         if hasattr(app, "send_task") and app.main == recipe.name:
             return app
     raise ImproperlyConfigured(
