@@ -226,6 +226,29 @@ if __name__ == "__main__":
     assert "set them at the top of the module" in text
 
 
+def test_a_setting_that_an_imported_module_makes_needs_no_pickle(shop: Shop) -> None:
+    """What the command line has set before stays as that module leaves it in the worker, too."""
+    shop.write("jobs.py", TASKS + "\napp.conf.imports = ('rules',)\n")
+    rules = "app.conf.task_routes = lambda *args, **kwargs: None\napp.conf.result_cache_max = 5\n"
+    shop.write("rules.py", "from jobs import app\n\n" + rules)
+    shop.cli("--pool-start-method", "spawn", "--", "result_cache_max=77")
+    assert shop.ask("jobs.setting", "result_cache_max") == 5
+
+
+def test_what_a_receiver_in_the_worker_sets_counts_in_every_process(shop: Shop) -> None:
+    shop.write("rules.py", "from jobs import app\n\napp.conf.result_cache_max = 5\n")
+    receiver = """
+from celeriac.signals import worker_init
+
+@worker_init.connect
+def adapt(**_):
+    app.conf.result_cache_max = 6
+"""
+    shop.write("jobs.py", TASKS + "\napp.conf.imports = ('rules',)\n" + receiver)
+    shop.cli("--pool-start-method", "spawn")
+    assert shop.ask("jobs.setting", "result_cache_max") == 6
+
+
 def test_an_import_that_fails_is_in_the_log_and_ends_the_worker(shop: Shop) -> None:
     shop.write("jobs.py", TASKS + "\nif SPAWNED:\n    raise RuntimeError('no stock list')\n")
     ended(shop.cli("--pool-start-method", "spawn", "-f", "work.log"))

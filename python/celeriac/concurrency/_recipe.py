@@ -76,13 +76,15 @@ def follow(recipe: Recipe, name: str) -> TaskPool:
     try:
         spawn.prepare({**recipe.preparation, "name": name})
         app = _found(recipe)
-        _configure(app, recipe)
+        _configure(app, recipe)  # it says which modules have tasks
         app.set_current()
         app.set_default()
-        if recipe.log is not None:
-            app.log.setup_again(**recipe.log)
         app.loader.init_worker()
         app.finalize()
+        _configure(app, recipe)  # a module that was imported may have set what the worker has changed since
+        _refuse_lost(app, recipe)
+        if recipe.log is not None:
+            app.log.setup_again(**recipe.log)
         cls, limit, options, execute, child_ends = _Unpickler(io.BytesIO(recipe.pool), app).load()
     finally:
         del current._inheriting
@@ -126,8 +128,10 @@ def _can_be_imported(name: str) -> bool:
     spec = getattr(module, "__spec__", None)
     if name not in _MAIN:
         return spec is not None
+    if spec is None:
+        return os.path.isfile(getattr(module, "__file__", None) or "")
     # `multiprocessing` leaves alone the main module of a package, a folder or an archive, which runs without condition.
-    return not spec.name.endswith("__main__") if spec is not None else os.path.isfile(getattr(module, "__file__", ""))
+    return not spec.name.endswith("__main__")
 
 
 def _file() -> IO[bytes]:
@@ -164,16 +168,20 @@ def _settings(app: Any) -> tuple[dict[str, bytes], list[str]]:
 def _configure(app: Any, recipe: Recipe) -> None:
     """What the worker's program has set, after the import or by its options, counts here, too."""
     own = app.conf.without_defaults()
+    for name, pickled in recipe.settings.items():
+        value = _Unpickler(io.BytesIO(pickled), app).load()
+        if not _same(own.get(name, _MISSING), value):
+            app.conf[name] = value
+
+
+def _refuse_lost(app: Any, recipe: Recipe) -> None:
+    own = app.conf.without_defaults()
     lost = sorted(name for name in recipe.unsent if name not in own)
     if lost:
         raise ImproperlyConfigured(
             f"the setting(s) {', '.join(lost)} cannot be pickled, so a fresh process does not get them from the "
             "worker: set them at the top of the module that makes the application, not in what only the worker runs"
         )
-    for name, pickled in recipe.settings.items():
-        value = _Unpickler(io.BytesIO(pickled), app).load()
-        if not _same(own.get(name, _MISSING), value):
-            app.conf[name] = value
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -1,7 +1,8 @@
 //! Child processes: what they share with the hub, how they are started, watched, limited and replaced.
 //!
 //! `area`, `frame`: memory and bytes between the two ends. `outbox`: the child's end. `away`: the hub's end of one child.
-//! `system`: what only one system has, and what others have in its place. `zygote`: where children come from. `pool`: which there are, and when another is due. `tend`: the hub's loop with them.
+//! `zygote`: where children come from. `pool`: which there are, and when another is due. `tend`: the hub's loop with them.
+//! `system`: what only one system has, and what others have in its place.
 
 pub(crate) mod area;
 pub(crate) mod away;
