@@ -4,19 +4,20 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-use rustix::event::{EventfdFlags, eventfd};
+use super::system;
 
-/// An eventfd that costs a syscall only while somebody sleeps on it.
+/// A descriptor that costs a syscall only while somebody sleeps on it.
 #[derive(Debug)]
 pub(crate) struct Bell {
-    fd: OwnedFd,
+    hears: OwnedFd,
+    rings: OwnedFd,
     asleep: AtomicBool,
 }
 
 impl Bell {
     pub(crate) fn new() -> io::Result<Self> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { fd, asleep: AtomicBool::new(false) })
+        let (hears, rings) = system::alarm()?;
+        Ok(Self { hears, rings, asleep: AtomicBool::new(false) })
     }
 
     /// After something was put into the inbox.
@@ -24,7 +25,7 @@ impl Bell {
         // Pairs with the fence in `lie_down`: either this sees the sleeper, or the sleeper sees what was put in.
         fence(Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::AcqRel) {
-            rustix::io::write(&self.fd, &1_u64.to_ne_bytes()).ok(); // full: it rings already
+            rustix::io::write(&self.rings, &1_u64.to_ne_bytes()).ok(); // full: it rings already
         }
     }
 
@@ -38,13 +39,13 @@ impl Bell {
     pub(crate) fn get_up(&self, rung: bool) {
         self.asleep.store(false, Ordering::Release);
         if rung {
-            rustix::io::read(&self.fd, &mut [0; 8]).ok();
+            rustix::io::read(&self.hears, &mut [0; 64]).ok();
         }
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.hears.as_fd()
     }
 }
