@@ -17,7 +17,7 @@ class Setting(NamedTuple):
 
     name: str
     type: str
-    """One of the casts of `celeriac.app.defaults`: any, bool, dict, float, int, list, string, tuple."""
+    """One of the casts of `celeriac.app.defaults`: any, bool, dict, float, int, list, seconds, string, tuple."""
     default: Any
     meaning: str
     section: str
@@ -149,14 +149,14 @@ _s("result_compression", "string", None, "accepted; unused, as in Celery")
 _s("result_extended", "bool", False, "results keep name, arguments, worker, retries and queue")
 _s(
     "result_expires",
-    "any",
+    "seconds",
     dt.timedelta(days=1),
     "when results are forgotten: seconds or timedelta; None or 0: never",
     "CELERY_TASK_RESULT_EXPIRES",
 )
 _s(
     "result_failure_expires",
-    "any",
+    "seconds",
     None,
     "the same for failures: seconds or timedelta; None: as result_expires",
 )

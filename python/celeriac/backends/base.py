@@ -19,7 +19,7 @@ from celeriac.backends._coding import Coding, Write
 from celeriac.backends._marks import Marks
 from celeriac.backends._waiting import Waiting
 from celeriac.backends._watch import Watcher
-from celeriac.exceptions import BackendGetMetaError, BackendStoreError
+from celeriac.exceptions import BackendGetMetaError, BackendStoreError, ImproperlyConfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -539,6 +539,11 @@ class _Cache:
 def _seconds(value: Any) -> float | None:
     if isinstance(value, dt.timedelta):
         value = value.total_seconds()
+    elif isinstance(value, str):  # of the environment or a file
+        try:
+            value = float(value)
+        except ValueError:
+            raise ImproperlyConfigured(f"{value!r} is no time to keep a result: give seconds or a timedelta") from None
     return value or None
 
 
