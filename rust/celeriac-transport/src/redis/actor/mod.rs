@@ -25,7 +25,7 @@ use super::line::Line;
 use super::settings::Settings;
 use super::waiter::{Waiter, Woken};
 use super::watcher::Watcher;
-use crate::contract::{Cycle, Event, EventSink, QueueSpec, TransportError};
+use crate::contract::{Cycle, Event, EventSink, QueueSpec, Refusal, TransportError};
 
 /// How often dead workers are looked for, and the queues without being told.
 const TICK: Duration = Duration::from_secs(1);
@@ -74,6 +74,8 @@ pub(crate) struct Actor {
     held: Held,
     /// Stored although their cycle failed: a later cycle that brings them again is told that they are done.
     settled: HashSet<DeliveryTag>,
+    /// What the server refused by itself; the next cycle that is answered says so.
+    refused: Vec<Refusal>,
     credit_total: u64,
     handed: u64,
     /// There may be messages to take.
@@ -134,6 +136,7 @@ impl Actor {
             turn: 0,
             held: Held::default(),
             settled: HashSet::new(),
+            refused: Vec::new(),
             credit_total: 0,
             handed: 0,
             hungry: true,
