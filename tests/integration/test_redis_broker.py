@@ -18,6 +18,7 @@ from celeriac.exceptions import BrokerFull, BrokerUnavailable, ImproperlyConfigu
 from tests.support import raw
 from tests.support.apps.tasks import build
 from tests.support.journal import Journal
+from tests.support.proxy import Proxy
 from tests.support.redis_server import HOST, RedisServer, free_port
 from tests.support.waiting import wait_until
 from tests.support.worker import Worker
@@ -210,6 +211,36 @@ def test_server_that_restarts_is_found_again(server: RedisServer, start_worker: 
     wait_until(lambda: len(journal.lines()) == 40, timeout=20, what="the second half")
     assert worker.returncode is None
     assert sorted(map(int, journal.lines())) == list(range(40))
+
+
+def test_connections_of_a_server_that_was_there_before_are_not_ended_in_the_next_ones(
+    server: RedisServer, start_worker: Start, journal: Journal
+) -> None:
+    """Connections are known by numbers, which begin anew with each server: those that workers still want to end, their own
+    and a dead worker's, are strangers' now."""
+    app = build(server.url)
+    for _ in range(20):
+        client(server).ping()  # the workers' numbers are none that the next server gives out as it starts
+    with Proxy.start(server.port) as proxy:
+        cut_off = start_worker(proxy.url_of(server.url), backend=None, env=SHORT)
+        dead = start_worker(server.url, backend=None, env=SHORT, name="dead")
+        with client(server) as line:
+            waits = 2  # a connection of each that blocks for the queue
+            wait_until(lambda: line.info("clients")["blocked_clients"] >= waits, timeout=10, what="idle workers")
+        proxy.refuse()
+        dead.kill(signal.SIGKILL)
+        server.kill()
+        server.resume()
+        strangers = [redis.Redis(HOST, server.port, single_connection_client=True) for _ in range(40)]
+        numbers = [stranger.client_id() for stranger in strangers]
+        proxy.accept()
+        app.tasks["t.note_late"].delay(str(journal.path), "done")
+        journal.wait_for(lines=1, timeout=20)
+        wait_until(lambda: "is gone" in cut_off.output(), timeout=20, what="return of what the dead one held")
+        assert [stranger.client_id() for stranger in strangers] == numbers
+        for stranger in strangers:
+            stranger.close()
+        assert cut_off.stop() == 0
 
 
 def test_next_server_of_a_list_is_used(server: RedisServer) -> None:

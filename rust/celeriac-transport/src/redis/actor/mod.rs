@@ -21,7 +21,7 @@ use super::ends::Memory;
 use super::fault::Fault;
 use super::held::Held;
 use super::keys::Keys;
-use super::line::Line;
+use super::line::{Client, Line};
 use super::settings::Settings;
 use super::waiter::{Waiter, Woken};
 use super::watcher::Watcher;
@@ -59,7 +59,7 @@ pub(crate) struct Actor {
     worker: String,
     line: Option<Line>,
     /// The last connection, to be closed by the server before we go on: what it still had under way must not come later.
-    old_client: (String, i64),
+    old_client: Client,
     specs: Vec<QueueSpec>,
     /// Fanout exchanges whose messages the hub wants as they are.
     broadcasts: Vec<QueueSpec>,
@@ -126,7 +126,7 @@ impl Actor {
             mail,
             worker: celeriac_protocol::uuid::uuid7(wall_ms().unsigned_abs()).unwrap_or_else(|_| format!("{now:?}")),
             line: None,
-            old_client: (String::new(), 0),
+            old_client: Client::default(),
             specs: Vec::new(),
             broadcasts: Vec::new(),
             stale: true,
