@@ -206,7 +206,7 @@ class Hub:
     max_crashes, and of soft_limit_us and hard_limit_us, which only child processes keep), accept (list of content
     types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
     kinds wanted), processes (None: children are ports of this process; else a dict of zygotes: descriptors of sockets
-    that it owns from now on, max_tasks, max_memory_kib, patience_ms).
+    that it owns from now on, and pids, max_tasks, max_memory_kib, patience_ms).
     """
 
     def __new__(cls, config: Mapping[str, object]) -> Hub: ...

@@ -86,7 +86,8 @@ def test_early_acked_tasks_that_die_with_their_process_are_told_as_failures(
 def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     app: Celery, journal: Journal, start_worker: Start
 ) -> None:
-    """Children of a dead zygote go on, die of it neither at once nor later, and are replaced when they end."""
+    """Children of a dead zygote go on, die of it neither at once nor later, and are replaced when they end. Of the zygote
+    nothing is left, not even an entry in the table of processes."""
     late = app.tasks["t.note_late"]
     worker = start_worker(pool="prefork", env=ENDLESS, args=["--max-tasks-per-child", "20"])
     first = family.zygotes(worker.pid)[0]
@@ -95,10 +96,12 @@ def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     family.kill(first)
     journal.wait_for(lines=400, timeout=20)
     wait_until(lambda: "took over" in worker.output(), timeout=10, what="word of the other zygote")
-    second = family.zygotes(worker.pid)[-1]
+    wait_until(lambda: len(family.zygotes(worker.pid)) == 1, timeout=10, what="end of the killed one")
+    (second,) = family.zygotes(worker.pid)
     family.kill(second)
     assert [result.get(timeout=20) for result in sent] == [str(number) for number in range(1000)]
-    assert worker.output().count("took over") == 2
+    wait_until(lambda: worker.output().count("took over") == 2, timeout=10, what="word of the third zygote")
+    assert family.zygotes(worker.pid) == []
     assert raw.dead(app) == []
     assert worker.stop() == 0
 
@@ -113,22 +116,32 @@ def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Star
         sent = [app.tasks["t.add"].delay(number, 1) for number in range(50)]
         assert [result.get(timeout=20) for result in sent] == [number + 1 for number in range(50)]
         assert "does not answer" in worker.output()
+        wait_until(lambda: first not in family.zygotes(worker.pid), timeout=10, what="end of the stopped one")
     finally:
         family.kill(first, signal.SIGCONT)
-    gone([first])
     assert worker.stop() == 0
 
 
+@pytest.mark.parametrize("nested", [False, True])
 def test_without_any_zygote_the_worker_ends_and_loses_nothing(
-    app: Celery, journal: Journal, start_worker: Start
+    app: Celery, journal: Journal, start_worker: Start, nested: bool
 ) -> None:
+    """`nested`: the two are one that took over and the one that it forked."""
     late = app.tasks["t.note_late"]
     worker = start_worker(pool="prefork", env=ENDLESS)
     for number in range(300):
         late.delay(str(journal), f"{number}", 0.01)
     journal.wait_for(lines=20, timeout=20)
+    if nested:
+        family.kill(family.zygotes(worker.pid)[0])
+        wait_until(lambda: len(family.zygotes(worker.pid)) == 1, timeout=10, what="end of the first")
+        (second,) = family.zygotes(worker.pid)
+        # Its first child is the one that stands by; the others are forked when children of the first one end.
+        zygotes = [second, wait_until(lambda: family.children(second), timeout=10, what="a third")[0]]
+    else:
+        zygotes = family.zygotes(worker.pid)
     for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, neither can fork another one in between
-        for pid in family.zygotes(worker.pid):
+        for pid in zygotes:
             family.kill(pid, number)
     assert worker.wait(20) == 1
     assert "zygotes" in worker.output()

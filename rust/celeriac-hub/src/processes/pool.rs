@@ -11,18 +11,20 @@ use rustix::process::{Pid, Signal};
 
 use super::bell::Bell;
 use super::exit::Exit;
-use super::zygote::{Word, Zygote};
+use super::zygote::{Word, Zygote, reaped};
 
 /// Children in a row that may die before they can take a task; then the worker gives up.
 const MOST_FAILURES: u32 = 6;
 const FIRST_PAUSE_US: u64 = 100_000;
 const LONGEST_PAUSE_US: u64 = 2_000_000;
+/// A process's sockets are closed a moment before it can be reaped.
+const REAP_US: u64 = 5_000;
 
 /// What the hub needs to have child processes.
 #[derive(Debug)]
 pub struct ProcessConfig {
-    /// Sockets of zygotes: the first works, the second stands by.
-    pub zygotes: Vec<OwnedFd>,
+    /// Sockets and pids of zygotes, children of this process: the first works, the second stands by.
+    pub zygotes: Vec<(OwnedFd, i32)>,
     /// How many children.
     pub width: usize,
     /// Tasks after which a child is replaced.
@@ -129,6 +131,8 @@ pub(crate) struct Pool {
     pub(crate) places: Vec<Place>,
     pub(crate) zygote: Option<Zygote>,
     pub(crate) standby: Option<Zygote>,
+    /// Zygotes that are let go of, until they are reaped.
+    ending: Vec<Pid>,
     pub(crate) width: usize,
     pub(crate) max_tasks: Option<u64>,
     pub(crate) max_memory_kib: Option<u64>,
@@ -142,12 +146,13 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(config: ProcessConfig, bell: Arc<Bell>) -> Self {
-        let mut zygotes = config.zygotes.into_iter().map(Zygote::new);
+        let mut zygotes = config.zygotes.into_iter().map(|(socket, pid)| Zygote::new(socket, pid));
         Self {
             bell,
             places: Vec::new(),
             zygote: zygotes.next(),
             standby: zygotes.next(),
+            ending: Vec::new(),
             width: config.width,
             max_tasks: config.max_tasks,
             max_memory_kib: config.max_memory_kib,
@@ -238,11 +243,28 @@ impl Pool {
         for place in &mut self.places {
             place.orphan |= place.is_live();
         }
-        self.zygote = self.standby.take();
+        let lost = std::mem::replace(&mut self.zygote, self.standby.take());
+        self.let_go(lost);
         if let Some(zygote) = &self.zygote {
             self.standby = zygote.fork_zygote().ok();
         }
         self.zygote.is_some()
+    }
+
+    /// The one that stood by is gone. `replace`: the one that works forks another.
+    pub(crate) fn replace_standby(&mut self, replace: bool) {
+        let lost = self.standby.take();
+        self.let_go(lost);
+        self.standby = self.zygote.as_ref().filter(|_| replace).and_then(|zygote| zygote.fork_zygote().ok());
+    }
+
+    fn let_go(&mut self, zygote: Option<Zygote>) {
+        self.ending.extend(zygote.and_then(Zygote::let_go));
+    }
+
+    /// Reaps zygotes that are let go of and have ended.
+    pub(crate) fn reap_zygotes(&mut self) {
+        self.ending.retain(|pid| !reaped(*pid));
     }
 
     /// The child is gone. Returns why the worker must end, if it must.
@@ -263,7 +285,7 @@ impl Pool {
     }
 
     /// Kills those that take too long to start, or to end. False: one was asked for and never made, so the zygote that
-    /// works does not; it is let go of.
+    /// works does not.
     pub(crate) fn reap_slow(&mut self, now_us: u64) -> bool {
         let patience_us = self.patience_us;
         let is_slow = |place: &Place| {
@@ -285,9 +307,6 @@ impl Pool {
                 answers = false;
             }
         }
-        if !answers {
-            self.zygote = None;
-        }
         answers
     }
 
@@ -304,7 +323,8 @@ impl Pool {
         let deaf = self.places.iter().filter(|place| place.is_live());
         let deaf = deaf.filter_map(|place| place.deaf_us.map(|at| at + self.patience_us));
         let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;
-        patience.chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
+        let ending = (!self.ending.is_empty()).then_some(now_us + REAP_US);
+        patience.chain(ending).chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
     }
 
     pub(crate) fn all_gone(&self) -> bool {

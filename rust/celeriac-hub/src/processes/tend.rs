@@ -70,6 +70,9 @@ impl Loop {
             self.greet(child, now);
             self.check_memory(child, now);
         }
+        if let Some(pool) = &mut self.pool {
+            pool.reap_zygotes();
+        }
         self.bury(now);
         self.see_off(now);
         self.start_children(now);
@@ -128,7 +131,7 @@ impl Loop {
             pool.hear(word);
         }
         if !stands_by {
-            pool.standby = pool.zygote.as_ref().filter(|_| lives).and_then(|zygote| zygote.fork_zygote().ok());
+            pool.replace_standby(lives);
         }
         if !lives {
             self.succeed_zygote("was killed", now);

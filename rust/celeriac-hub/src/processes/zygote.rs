@@ -14,6 +14,7 @@ use rustix::io::{Errno, IoSlice};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
+use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::away::Kit;
 
@@ -39,11 +40,19 @@ pub(crate) struct Zygote {
     socket: OwnedFd,
     /// As a child's (`away.rs`). Python has that of the first two.
     _lifeline: Option<OwnedFd>,
+    /// If it is a child of this process, which nobody else will reap.
+    own: Option<Pid>,
 }
 
 impl Zygote {
-    pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket, _lifeline: None }
+    /// One that this process has forked.
+    pub(crate) fn new(socket: OwnedFd, pid: i32) -> Self {
+        Self { socket, _lifeline: None, own: Pid::from_raw(pid) }
+    }
+
+    /// Lets go of it. It is killed, as it may only be stopped; its pid is returned until it is [`reaped`].
+    pub(crate) fn let_go(self) -> Option<Pid> {
+        self.own.inspect(|pid| rustix::process::kill_process(*pid, Signal::KILL).unwrap_or_default())
     }
 
     /// Asks for a child, which is told its `index` and gets what is in `kit`.
@@ -58,7 +67,7 @@ impl Zygote {
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         self.ask([FORK_ZYGOTE, 0, 0], &[theirs.as_fd(), reading.as_fd()])?;
-        Ok(Self { socket: ours, _lifeline: Some(writing) })
+        Ok(Self { socket: ours, _lifeline: Some(writing), own: None })
     }
 
     fn ask(&self, words: [u32; 3], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -83,6 +92,11 @@ impl Zygote {
             }
         }
     }
+}
+
+/// Whether a zygote has ended and the system has no entry of it any more.
+pub(crate) fn reaped(pid: Pid) -> bool {
+    !matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Ok(None) | Err(Errno::INTR))
 }
 
 fn understood(bytes: [u8; 12]) -> Option<Word> {

@@ -105,7 +105,7 @@ fn start(width: usize) -> (Broker, Hub, Zygote, Zygote) {
     let (broker, config) = scripted(width, Prefetch::Fixed(1_000));
     let ((first, socket), (second, other)) = (Zygote::pair(), Zygote::pair());
     let processes = ProcessConfig {
-        zygotes: vec![socket, other],
+        zygotes: vec![(socket, 0), (other, 0)],
         width,
         max_tasks: None,
         max_memory_kib: None,

@@ -40,9 +40,10 @@ pub(super) fn hub(py: Python<'_>, config: Config<'_, '_>) -> PyResult<Hub> {
 
 #[cfg(target_os = "linux")]
 fn processes(table: Config<'_, '_>, width: usize) -> PyResult<ProcessConfig> {
-    let zygotes = table.get_item("zygotes")?.extract::<Vec<i32>>()?;
+    let zygotes = table.get_item("zygotes")?.extract::<Vec<(i32, i32)>>()?;
+    let owned = |(socket, pid)| Ok((super::descriptor::owned(socket)?, pid));
     Ok(ProcessConfig {
-        zygotes: zygotes.into_iter().map(super::descriptor::owned).collect::<PyResult<_>>()?,
+        zygotes: zygotes.into_iter().map(owned).collect::<PyResult<_>>()?,
         width,
         max_tasks: optional(table, "max_tasks")?,
         max_memory_kib: optional(table, "max_memory_kib")?,
