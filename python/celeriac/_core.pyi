@@ -248,6 +248,8 @@ class Port:
         """Shows the hub what was finished. `next_batch`, the end of a batch and an age of 1 ms do it by themselves."""
     def take_limit(self) -> bool:
         """Whether the soft time limit of the job that runs is over; true once. For the handler of SIGUSR1."""
+    def disown(self) -> None:
+        """In a process that was forked from the child: nothing that it does with port and jobs reaches the hub."""
 
 def child_port(socket: int, page: int, measure: bool) -> Port:
     """The port of a child process, from the descriptors that the hub sent to its zygote; owns them. Linux only."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -131,6 +132,20 @@ class Bench:
         def children() -> list[int]:
             with multiprocessing.get_context("fork").Pool(2) as inner:
                 return inner.map(abs, [-1, -2, -3])
+
+        @app.task(name="fork", shared=False, bind=True)
+        def fork(self: Any, way: str) -> str:
+            pid = os.fork()
+            if pid:
+                os.waitpid(pid, 0)  # the copy has done all that it will
+                return "original"
+            if way == "state":
+                self.update_state(state="COPY")
+            if way == "exit":
+                raise SystemExit(0)
+            if way == "raise":
+                raise ValueError("in the copy")
+            return "copy"
 
         @app.task(name="spawn", shared=False)
         def spawn() -> None:
@@ -415,6 +430,25 @@ def test_a_task_may_have_processes_of_its_own(prefork: Bench) -> None:
     prefork.start(concurrency=1)
     assert prefork.send("children").get(timeout=10) == [1, 2, 3]
     assert prefork.send("add", 1, 1).get(timeout=10) == 2
+
+
+@pytest.mark.parametrize("way", ["return", "raise", "exit", "state"])
+def test_a_task_that_forks_and_returns_in_both_processes_has_one_end(
+    prefork: Bench, way: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The one of the process that was given the task; the copy harms neither that nor its neighbours."""
+    handler = logging.FileHandler(tmp_path / "log")
+    logger = logging.getLogger("celeriac.app.trace")
+    logger.addHandler(handler)
+    request.addfinalizer(lambda: logger.removeHandler(handler))
+    prefork.start(1)
+    pid, _ = prefork.send("place").get(timeout=10)
+    sent = [prefork.send(name, value) for _ in range(10) for name, value in (("fork", way), ("echo", "neighbour"))]
+    assert [result.get(timeout=10) for result in sent] == ["original", "neighbour"] * 10
+    assert [result.state for result in sent] == ["SUCCESS"] * 20
+    assert prefork.send("place").get(timeout=10)[0] == pid
+    told = (tmp_path / "log").read_text().count(f"belongs to process {pid}")
+    assert told == (0 if way == "exit" else 10)
 
 
 def test_a_late_acked_task_beyond_its_limit_runs_again_if_it_says_so(prefork: Bench) -> None:

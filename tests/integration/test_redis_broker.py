@@ -216,8 +216,8 @@ def test_server_that_restarts_is_found_again(server: RedisServer, start_worker: 
 def test_connections_of_a_server_that_was_there_before_are_not_ended_in_the_next_ones(
     server: RedisServer, start_worker: Start, journal: Journal
 ) -> None:
-    """Connections are known by numbers, which begin anew with each server: those that workers still want to end, their own
-    and a dead worker's, are strangers' now."""
+    """Connections are known by numbers, which begin anew with each server: those that workers still want to end, their
+    own and a dead worker's, are strangers' now."""
     app = build(server.url)
     for _ in range(20):
         client(server).ping()  # the workers' numbers are none that the next server gives out as it starts
@@ -366,7 +366,7 @@ def test_end_that_the_server_refuses_harms_no_other(server: RedisServer, start_w
 def test_message_that_the_server_refuses_becomes_a_dead_letter(
     server: RedisServer, start_worker: Start, journal: Journal
 ) -> None:
-    """The next attempt of a task that was acked as it began: its own message is gone, so nothing else holds the task."""
+    """The next attempt of a task that was acked as it began: its own message is gone, nothing else holds the task."""
     app = build(server.url, server.url)
     app.tasks["t.retry_early"].apply_async((str(journal.path), "a"), queue="celery")
     with client(server) as line:

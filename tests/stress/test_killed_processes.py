@@ -86,8 +86,8 @@ def test_early_acked_tasks_that_die_with_their_process_are_told_as_failures(
 def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     app: Celery, journal: Journal, start_worker: Start
 ) -> None:
-    """Children of a dead zygote go on, die of it neither at once nor later, and are replaced when they end. Of the zygote
-    nothing is left, not even an entry in the table of processes."""
+    """Children of a dead zygote go on, die of it neither at once nor later, and are replaced when they end. Of the
+    zygote nothing is left, not even an entry in the table of processes."""
     late = app.tasks["t.note_late"]
     worker = start_worker(pool="prefork", env=ENDLESS, args=["--max-tasks-per-child", "20"])
     first = family.zygotes(worker.pid)[0]

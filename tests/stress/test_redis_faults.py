@@ -91,8 +91,8 @@ def test_a_connection_lost_with_tasks_running_ends_them_once_and_stores_their_re
 def test_a_worker_that_was_cut_off_and_given_up_sends_nothing_twice(
     trial: Trial, proxy: Proxy, redis_server: RedisServer
 ) -> None:
-    """The answer to a cycle with a task's next attempt is lost, and so is the worker, until its lease is over and others
-    have returned what it held. Then it asks what became of the cycle."""
+    """The answer to a cycle with a task's next attempt is lost, and so is the worker, until its lease is over and
+    others have returned what it held. Then it asks what became of the cycle."""
     worker = trial.worker()
     with redis.Redis(port=redis_server.port) as line:
         load_scripts(line)  # else the answer would be that there is no such script
