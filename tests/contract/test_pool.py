@@ -440,6 +440,7 @@ def test_a_task_that_forks_and_returns_in_both_processes_has_one_end(
     handler = logging.FileHandler(tmp_path / "log")
     logger = logging.getLogger("celeriac.app.trace")
     logger.addHandler(handler)
+    request.addfinalizer(handler.close)
     request.addfinalizer(lambda: logger.removeHandler(handler))
     prefork.start(1)
     pid, _ = prefork.send("place").get(timeout=10)

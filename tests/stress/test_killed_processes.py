@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 import sys
 import time
@@ -119,6 +120,22 @@ def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Star
         wait_until(lambda: first not in family.zygotes(worker.pid), timeout=10, what="end of the stopped one")
     finally:
         family.kill(first, signal.SIGCONT)
+    assert worker.stop() == 0
+
+
+def test_a_zygote_without_descriptors_says_so_and_goes_on_when_it_has_some(app: Celery, start_worker: Start) -> None:
+    """It cannot take those of a new child. The other child goes on, however often that is tried."""
+    worker = start_worker(pool="prefork")
+    zygote = family.zygotes(worker.pid)[0]
+    before = resource.prlimit(zygote, resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    family.kill(family.children(zygote)[0])
+    told = "cannot start a child process: Too many open files"
+    wait_until(lambda: worker.output().count(told) >= 7, timeout=30, what="seven attempts")
+    assert [app.tasks["t.add"].delay(number, 1).get(timeout=10) for number in range(20)] == [*range(1, 21)]
+    assert len(family.pool(worker.pid)) == 1
+    resource.prlimit(zygote, resource.RLIMIT_NOFILE, before)
+    wait_until(lambda: len(family.pool(worker.pid)) == 2, timeout=10, what="second child")
+    assert "Traceback" not in worker.output()
     assert worker.stop() == 0
 
 

@@ -13,6 +13,7 @@ messages of three numbers with descriptors, and is told what was forked and what
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -26,6 +27,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _CHILD, _ZYGOTE = 1, 2
+_DESCRIPTORS = {_CHILD: 3, _ZYGOTE: 2}
 _FORKED, _REFUSED, _EXITED = 1, 2, 3
 _REQUEST = struct.Struct("=III")
 _WORD = struct.Struct("=Iii")
@@ -142,6 +144,8 @@ def _serve(control: socket.socket, lifeline: int, run_child: RunChild) -> None:
                 os._exit(0)
             kind, number, index = _REQUEST.unpack(request)
             try:
+                if len(fds) < _DESCRIPTORS[kind]:  # the system cuts off what this process cannot have
+                    raise OSError(errno.EMFILE, "too many open files")
                 pid = os.fork()
             except OSError as exc:
                 pid = -1

@@ -13,10 +13,12 @@ use super::bell::Bell;
 use super::exit::Exit;
 use super::zygote::{Word, Zygote, reaped};
 
-/// Children in a row that may die before they can take a task; then the worker gives up.
+/// Children in a row that may die before they can take a task; then the worker gives up, unless another one serves.
 const MOST_FAILURES: u32 = 6;
 const FIRST_PAUSE_US: u64 = 100_000;
 const LONGEST_PAUSE_US: u64 = 2_000_000;
+/// Between two attempts to have a zygote that stands by.
+const STANDBY_US: u64 = 1_000_000;
 /// A process's sockets are closed a moment before it can be reaped.
 const REAP_US: u64 = 5_000;
 
@@ -131,6 +133,7 @@ pub(crate) struct Pool {
     pub(crate) places: Vec<Place>,
     pub(crate) zygote: Option<Zygote>,
     pub(crate) standby: Option<Zygote>,
+    no_standby_before_us: u64,
     /// Zygotes that are let go of, until they are reaped.
     ending: Vec<Pid>,
     pub(crate) width: usize,
@@ -152,6 +155,7 @@ impl Pool {
             places: Vec::new(),
             zygote: zygotes.next(),
             standby: zygotes.next(),
+            no_standby_before_us: 0,
             ending: Vec::new(),
             width: config.width,
             max_tasks: config.max_tasks,
@@ -245,17 +249,26 @@ impl Pool {
         }
         let lost = std::mem::replace(&mut self.zygote, self.standby.take());
         self.let_go(lost);
-        if let Some(zygote) = &self.zygote {
-            self.standby = zygote.fork_zygote().ok();
-        }
         self.zygote.is_some()
     }
 
-    /// The one that stood by is gone. `replace`: the one that works forks another.
-    pub(crate) fn replace_standby(&mut self, replace: bool) {
+    /// The one that stood by is gone.
+    pub(crate) fn lose_standby(&mut self) {
         let lost = self.standby.take();
         self.let_go(lost);
-        self.standby = self.zygote.as_ref().filter(|_| replace).and_then(|zygote| zygote.fork_zygote().ok());
+    }
+
+    /// Has the zygote that works fork one that stands by, if none does; after a pause if the last one came to nothing at
+    /// once, as where there are no descriptors for it.
+    pub(crate) fn stand_by(&mut self, now_us: u64) {
+        if self.standby.is_none()
+            && !self.closing
+            && now_us >= self.no_standby_before_us
+            && let Some(zygote) = &self.zygote
+        {
+            self.no_standby_before_us = now_us + STANDBY_US;
+            self.standby = zygote.fork_zygote().ok();
+        }
     }
 
     fn let_go(&mut self, zygote: Option<Zygote>) {
@@ -276,7 +289,8 @@ impl Pool {
         self.failures += 1;
         let pause = FIRST_PAUSE_US << self.failures.saturating_sub(1).min(8);
         self.not_before_us = now_us + pause.min(LONGEST_PAUSE_US);
-        (self.failures >= MOST_FAILURES).then(|| {
+        let serves = self.places.iter().any(|place| place.state == State::Up);
+        (self.failures >= MOST_FAILURES && !serves).then(|| {
             format!(
                 "{MOST_FAILURES} child processes in a row died before they could take a task, the last with {how}: see what \
                  they logged; an import or a receiver of worker_process_init may have failed"
@@ -324,7 +338,9 @@ impl Pool {
         let deaf = deaf.filter_map(|place| place.deaf_us.map(|at| at + self.patience_us));
         let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;
         let ending = (!self.ending.is_empty()).then_some(now_us + REAP_US);
-        patience.chain(ending).chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
+        let standby = (!self.closing && self.standby.is_none() && self.zygote.is_some())
+            .then(|| self.no_standby_before_us.max(now_us));
+        patience.chain(ending).chain(standby).chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
     }
 
     pub(crate) fn all_gone(&self) -> bool {

@@ -72,6 +72,7 @@ impl Loop {
         }
         if let Some(pool) = &mut self.pool {
             pool.reap_zygotes();
+            pool.stand_by(now.mono_us);
         }
         self.bury(now);
         self.see_off(now);
@@ -131,7 +132,7 @@ impl Loop {
             pool.hear(word);
         }
         if !stands_by {
-            pool.replace_standby(lives);
+            pool.lose_standby();
         }
         if !lives {
             self.succeed_zygote("was killed", now);
