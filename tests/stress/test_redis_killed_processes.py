@@ -55,8 +55,9 @@ def test_tasks_survive_the_death_of_any_process_at_any_moment(endless: Trial) ->
         if kind == "worker":
             worker.wait()
         if worker.returncode is not None:
-            # With both zygotes gone it ends by itself, when what runs has ended.
-            assert worker.returncode == (-9 if kind == "worker" else 1), worker.output()[-2000:]
+            # With both zygotes gone it ends by itself, when what runs has ended, be it just before it is to be killed.
+            ends = {1} if "none stands by" in worker.output() else set()
+            assert worker.returncode in ends | ({-9} if kind == "worker" else set()), worker.output()[-2000:]
             worker = trial.worker()
     if worker.returncode is not None:
         worker = trial.worker()

@@ -7,7 +7,7 @@ messages of three numbers with descriptors, and is told what was forked and what
     hub -> zygote   1, number, index  (socket, page, lifeline)    a child
                     2, 0, 0           (socket, lifeline)          a zygote that stands by, should this one be killed
     zygote -> hub   1, number, pid                                forked
-                    2, number, errno                              refused
+                    2, number, errno                              refused; 0 for a zygote
                     3, pid, wait status                           ended
 """
 
@@ -149,8 +149,7 @@ def _serve(control: socket.socket, lifeline: int, run_child: RunChild) -> None:
                 pid = os.fork()
             except OSError as exc:
                 pid = -1
-                if kind == _CHILD:
-                    control.send(_WORD.pack(_REFUSED, number, exc.errno or 0))
+                control.send(_WORD.pack(_REFUSED, number, exc.errno or 0))
             if pid == 0:
                 _become(kind, number, index, fds, (control, news, tell), lifeline, run_child)
             for fd in fds:

@@ -2,7 +2,8 @@
 //!
 //! While a cycle is under way everything piles up for the next: batches grow with load, and an idle worker's cycle leaves
 //! at once. A cycle that failed is put back in front of what came since; one that the broker refuses is taken
-//! apart until the one end that it refuses is alone, and that message goes to the dead-letter store.
+//! apart until the one end that it refuses is alone, and that message goes to the dead-letter store; so does that of an end
+//! which the broker refuses by itself, beside others that it stores.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet, VecDeque};

@@ -258,15 +258,18 @@ impl Pool {
         self.let_go(lost);
     }
 
-    /// Has the zygote that works fork one that stands by, if none does; after a pause if the last one came to nothing at
-    /// once, as where there are no descriptors for it.
+    /// There can be none now.
+    pub(crate) fn no_standby(&mut self, now_us: u64) {
+        self.no_standby_before_us = now_us + STANDBY_US;
+    }
+
+    /// Has the zygote that works fork one that stands by, if none does; after a pause if it has just said that it cannot.
     pub(crate) fn stand_by(&mut self, now_us: u64) {
         if self.standby.is_none()
             && !self.closing
             && now_us >= self.no_standby_before_us
             && let Some(zygote) = &self.zygote
         {
-            self.no_standby_before_us = now_us + STANDBY_US;
             self.standby = zygote.fork_zygote().ok();
         }
     }

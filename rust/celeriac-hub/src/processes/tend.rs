@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::away::Away;
 use super::exit::Exit;
 use super::pool::{Killed, Pool, State};
+use super::zygote::Word;
 use crate::notices::{ChildNews, Notice};
 use crate::run::{ERROR, Ended, INFO, Loop, WARNING};
 
@@ -129,6 +130,11 @@ impl Loop {
         let lives = pool.zygote.as_ref().is_none_or(|zygote| zygote.listen(&mut words));
         let stands_by = pool.standby.as_ref().is_none_or(|zygote| zygote.listen(&mut words));
         for word in words {
+            if let Word::Refused(0, error) = word {
+                pool.no_standby(now.mono_us);
+                let text = format!("cannot start a zygote that stands by: {}", Exit::Refused(error).words());
+                self.notices.push(Notice::Log(WARNING, text));
+            }
             pool.hear(word);
         }
         if !stands_by {
