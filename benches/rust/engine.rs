@@ -127,7 +127,7 @@ fn whole(c: &mut Criterion) {
                 }
             }
             let cycle = engine.next_cycle(now).expect("something has ended");
-            engine.cycled(cycle.id, &[]);
+            engine.cycled(cycle.id, &[], []);
             black_box(cycle)
         });
     });

@@ -206,7 +206,7 @@ class Hub:
     max_crashes, and of soft_limit_us and hard_limit_us, which only child processes keep), accept (list of content
     types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
     kinds wanted), processes (None: children are ports of this process; else a dict of zygotes: descriptors of sockets
-    that it owns from now on, max_tasks, max_memory_kib, patience_ms).
+    that it owns from now on, and pids, max_tasks, max_memory_kib, patience_ms).
     """
 
     def __new__(cls, config: Mapping[str, object]) -> Hub: ...
@@ -248,6 +248,8 @@ class Port:
         """Shows the hub what was finished. `next_batch`, the end of a batch and an age of 1 ms do it by themselves."""
     def take_limit(self) -> bool:
         """Whether the soft time limit of the job that runs is over; true once. For the handler of SIGUSR1."""
+    def disown(self) -> None:
+        """In a process that was forked from the child: nothing that it does with port and jobs reaches the hub."""
 
 def child_port(socket: int, page: int, measure: bool) -> Port:
     """The port of a child process, from the descriptors that the hub sent to its zygote; owns them. Linux only."""

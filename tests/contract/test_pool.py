@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -298,6 +299,25 @@ def test_a_task_may_have_processes_of_its_own(prefork: Bench) -> None:
     prefork.start(concurrency=1)
     assert prefork.send("children").get(timeout=10) == [1, 2, 3]
     assert prefork.send("add", 1, 1).get(timeout=10) == 2
+
+
+@pytest.mark.parametrize("way", ["return", "raise", "exit", "state"])
+def test_a_task_that_forks_and_returns_in_both_processes_has_one_end(
+    prefork: Bench, way: str, capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    """The one of the process that was given the task; the copy harms neither that nor its neighbours."""
+    handler = logging.StreamHandler()  # a forked child has what there is here, a spawned one writes to stderr anyway
+    logger = logging.getLogger("celeriac.app.trace")
+    logger.addHandler(handler)
+    request.addfinalizer(lambda: logger.removeHandler(handler))
+    prefork.start(1)
+    pid, _ = prefork.send("place").get(timeout=10)
+    sent = [prefork.send(name, value) for _ in range(10) for name, value in (("fork", way), ("echo", "neighbour"))]
+    assert [result.get(timeout=10) for result in sent] == ["original", "neighbour"] * 10
+    assert [result.state for result in sent] == ["SUCCESS"] * 20
+    assert prefork.send("place").get(timeout=10)[0] == pid
+    told = capfd.readouterr().err.count(f"belongs to process {pid}")
+    assert told == (0 if way == "exit" else 10)
 
 
 def test_a_late_acked_task_beyond_its_limit_runs_again_if_it_says_so(prefork: Bench) -> None:

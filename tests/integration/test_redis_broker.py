@@ -15,9 +15,11 @@ import redis
 
 from celeriac._bridge.broker import Broker, open_broker
 from celeriac.exceptions import BrokerFull, BrokerUnavailable, ImproperlyConfigured
+from tests.support import raw
 from tests.support.apps.tasks import build
 from tests.support.certificate import certificate
 from tests.support.journal import Journal
+from tests.support.proxy import Proxy
 from tests.support.redis_server import HOST, RedisServer, free_port
 from tests.support.waiting import wait_until
 from tests.support.worker import Worker
@@ -212,6 +214,36 @@ def test_server_that_restarts_is_found_again(server: RedisServer, start_worker: 
     assert sorted(map(int, journal.lines())) == list(range(40))
 
 
+def test_connections_of_a_server_that_was_there_before_are_not_ended_in_the_next_ones(
+    server: RedisServer, start_worker: Start, journal: Journal
+) -> None:
+    """Connections are known by numbers, which begin anew with each server: those that workers still want to end, their
+    own and a dead worker's, are strangers' now."""
+    app = build(server.url)
+    for _ in range(20):
+        client(server).ping()  # the workers' numbers are none that the next server gives out as it starts
+    with Proxy.start(server.port) as proxy:
+        cut_off = start_worker(proxy.url_of(server.url), backend=None, env=SHORT)
+        dead = start_worker(server.url, backend=None, env=SHORT, name="dead")
+        with client(server) as line:
+            waits = 2  # a connection of each that blocks for the queue
+            wait_until(lambda: line.info("clients")["blocked_clients"] >= waits, timeout=10, what="idle workers")
+        proxy.refuse()
+        dead.kill(signal.SIGKILL)
+        server.kill()
+        server.resume()
+        strangers = [redis.Redis(HOST, server.port, single_connection_client=True) for _ in range(40)]
+        numbers = [stranger.client_id() for stranger in strangers]
+        proxy.accept()
+        app.tasks["t.note_late"].delay(str(journal.path), "done")
+        journal.wait_for(lines=1, timeout=20)
+        wait_until(lambda: "is gone" in cut_off.output(), timeout=20, what="return of what the dead one held")
+        assert [stranger.client_id() for stranger in strangers] == numbers
+        for stranger in strangers:
+            stranger.close()
+        assert cut_off.stop() == 0
+
+
 def test_next_server_of_a_list_is_used(server: RedisServer) -> None:
     dead = f"redis://{HOST}:{free_port()}/0"
     with open_broker(f"{dead};{server.url}") as broker:
@@ -304,6 +336,54 @@ def test_key_of_another_type_is_told(server: RedisServer) -> None:
         line.set("jobs", "mine")
         with pytest.raises(BrokerRefused, match="global_keyprefix"):
             broker.publish("", "jobs", 0, None, b"x")
+
+
+def test_end_that_the_server_refuses_harms_no_other(server: RedisServer, start_worker: Start, journal: Journal) -> None:
+    """The keys of some results hold lists. Those messages are kept as dead letters that say so; what ends beside them,
+    in the same calls, ends once."""
+    app = build(server.url, server.url)
+    retry, fail = app.tasks["t.retry"], app.tasks["t.fail"]
+    good, failed = [], []
+    with client(server) as line:
+        for bad in range(5):
+            line.rpush(f"celery-task-meta-bad{bad}", "mine")
+            good += [retry.delay(str(journal.path), f"{bad}.{number}", 1) for number in range(40)]
+            fail.apply_async(("no",), task_id=f"bad{bad}")
+            failed += [fail.delay("yes") for number in range(10)]
+        worker = start_worker(server.url, backend=server.url, concurrency=1)
+        assert [result.get(timeout=20) for result in good] == [1] * 200
+        assert [str(result.get(timeout=20, propagate=False)) for result in failed] == ["yes"] * 50
+        wait_until(lambda: claims(server) == (0, 0), timeout=10, what="end of all claims")
+        assert [line.lrange(f"celery-task-meta-bad{bad}", 0, -1) for bad in range(5)] == [[b"mine"]] * 5
+    assert len(journal.counts()) == 400
+    assert max(journal.counts().values()) == 1
+    letters = sorted(raw.dead(app))
+    assert {letter.reason for letter in letters} == {"rejected"}
+    assert [f"'celery-task-meta-bad{bad}': a key of Redis" in letters[bad].detail for bad in range(5)] == [True] * 5
+    assert worker.output().count("celery-task-meta-bad") == 5
+    assert "not stored" not in worker.output()
+
+
+def test_message_that_the_server_refuses_becomes_a_dead_letter(
+    server: RedisServer, start_worker: Start, journal: Journal
+) -> None:
+    """The next attempt of a task that was acked as it began: its own message is gone, nothing else holds the task."""
+    app = build(server.url, server.url)
+    app.tasks["t.retry_early"].apply_async((str(journal.path), "a"), queue="celery")
+    with client(server) as line:
+        line.set("jobs", "mine")
+        worker = start_worker(server.url, backend=server.url, concurrency=1)
+        wait_until(lambda: len(raw.dead(app)) == 1, timeout=20, what="the dead letter")
+        line.delete("jobs")
+        assert app.tasks["t.add"].delay(1, 2).get(timeout=10) == 3
+    (letter,) = raw.dead(app)
+    assert (letter.queue, letter.reason) == ("jobs", "rejected")
+    assert "'jobs': a key of Redis" in letter.detail
+    assert app.broker.dead_replay(None) == 1
+    start_worker(server.url, backend=server.url, concurrency=1, args=["-Q", "jobs"])
+    journal.wait_for(lines=2, timeout=10)
+    assert journal.lines() == ["a 0", "a 1"]
+    assert "refused by the broker: a message for 'jobs', kept as a dead letter" in worker.output()
 
 
 # --- ways to a server -------------------------------------------------------------------------------------------

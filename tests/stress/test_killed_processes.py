@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import signal
 import sys
 import time
@@ -116,7 +117,8 @@ def test_early_acked_tasks_that_die_with_their_process_are_told_as_failures(
 def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     app: Celery, journal: Journal, start_worker: Start
 ) -> None:
-    """Children of a dead zygote go on, die of it neither at once nor later, and are replaced when they end."""
+    """Children of a dead zygote go on, die of it neither at once nor later, and are replaced when they end. Of the
+    zygote nothing is left, not even an entry in the table of processes."""
     late = app.tasks["t.note_late"]
     worker = start_worker(pool="prefork", env=ENDLESS, args=["--max-tasks-per-child", "20"])
     first = family.zygotes(worker.pid)[0]
@@ -125,10 +127,12 @@ def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     family.kill(first)
     journal.wait_for(lines=400, timeout=20)
     wait_until(lambda: "took over" in worker.output(), timeout=10, what="word of the other zygote")
-    second = family.zygotes(worker.pid)[-1]
+    wait_until(lambda: len(family.zygotes(worker.pid)) == 1, timeout=10, what="end of the killed one")
+    (second,) = family.zygotes(worker.pid)
     family.kill(second)
     assert [result.get(timeout=20) for result in sent] == [str(number) for number in range(1000)]
-    assert worker.output().count("took over") == 2
+    wait_until(lambda: worker.output().count("took over") == 2, timeout=10, what="word of the third zygote")
+    assert family.zygotes(worker.pid) == []
     assert raw.dead(app) == []
     assert worker.stop() == 0
 
@@ -144,22 +148,48 @@ def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Star
         sent = [app.tasks["t.add"].delay(number, 1) for number in range(50)]
         assert [result.get(timeout=20) for result in sent] == [number + 1 for number in range(50)]
         assert "does not answer" in worker.output()
+        wait_until(lambda: first not in family.zygotes(worker.pid), timeout=10, what="end of the stopped one")
     finally:
         family.kill(first, signal.SIGCONT)
-    gone([first])
     assert worker.stop() == 0
 
 
+def test_a_zygote_without_descriptors_says_so_and_goes_on_when_it_has_some(app: Celery, start_worker: Start) -> None:
+    """It cannot take those of a new child. The other child goes on, however often that is tried."""
+    worker = start_worker(pool="prefork")
+    zygote = family.zygotes(worker.pid)[0]
+    before = resource.prlimit(zygote, resource.RLIMIT_NOFILE, (3, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    family.kill(family.children(zygote)[0])
+    told = "cannot start a child process: Too many open files"
+    wait_until(lambda: worker.output().count(told) >= 7, timeout=30, what="seven attempts")
+    assert [app.tasks["t.add"].delay(number, 1).get(timeout=10) for number in range(20)] == [*range(1, 21)]
+    assert len(family.pool(worker.pid)) == 1
+    resource.prlimit(zygote, resource.RLIMIT_NOFILE, before)
+    wait_until(lambda: len(family.pool(worker.pid)) == 2, timeout=10, what="second child")
+    assert "Traceback" not in worker.output()
+    assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("nested", [False, True])
 def test_without_any_zygote_the_worker_ends_and_loses_nothing(
-    app: Celery, journal: Journal, start_worker: Start
+    app: Celery, journal: Journal, start_worker: Start, nested: bool
 ) -> None:
+    """`nested`: the two are one that took over and the one that it forked."""
     late = app.tasks["t.note_late"]
     worker = start_worker(pool="prefork", env=ENDLESS)
     for number in range(300):
         late.delay(str(journal), f"{number}", 0.01)
     journal.wait_for(lines=20, timeout=20)
+    if nested:
+        family.kill(family.zygotes(worker.pid)[0])
+        wait_until(lambda: len(family.zygotes(worker.pid)) == 1, timeout=10, what="end of the first")
+        (second,) = family.zygotes(worker.pid)
+        # Its first child is the one that stands by; the others are forked when children of the first one end.
+        zygotes = [second, wait_until(lambda: family.children(second), timeout=10, what="a third")[0]]
+    else:
+        zygotes = family.zygotes(worker.pid)
     for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped, neither can fork another one in between
-        for pid in family.zygotes(worker.pid):
+        for pid in zygotes:
             family.kill(pid, number)
     assert worker.wait(20) == 1
     assert "zygotes" in worker.output()

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.support.faults import Trial, redis_trial
 from tests.support.journal import Journal
 from tests.support.proxy import Proxy
+from tests.support.redis_scripts import load_scripts
 from tests.support.redis_server import RedisServer
 from tests.support.scale import cycles
 from tests.support.stock import Stock
-from tests.support.worker import Process, environment
+from tests.support.waiting import wait_until
+from tests.support.worker import Process, Worker, environment
 
 pytestmark = [pytest.mark.stress, pytest.mark.timeout(120)]
 
@@ -83,6 +86,29 @@ def test_a_connection_lost_with_tasks_running_ends_them_once_and_stores_their_re
     assert [result.get(timeout=20) for result in sent] == ["0", "1"]
     assert trial.settle() == Stock(0, 0, 0, 0)
     assert len(trial.journal.lines()) == 4
+
+
+def test_a_worker_that_was_cut_off_and_given_up_sends_nothing_twice(
+    trial: Trial, proxy: Proxy, redis_server: RedisServer
+) -> None:
+    """The answer to a cycle with a task's next attempt is lost, and so is the worker, until its lease is over and
+    others have returned what it held. Then it asks what became of the cycle."""
+    worker = trial.worker()
+    with redis.Redis(port=redis_server.port) as line:
+        load_scripts(line)  # else the answer would be that there is no such script
+    cut = proxy.cut("down", marker=b"LPUSH\r\n$4\r\njobs", how="hang")
+    trial.send(1, task="t.retry_early")
+    cut.wait(20)
+    with redis.Redis(port=redis_server.port) as line:
+        assert line.llen("jobs") == 1
+        other = Worker.start(redis_server.url, folder=trial.folder, pool="threads", name="other", args=["-Q", "other"])
+        with other:
+            wait_until(lambda: "is gone" in other.output(), timeout=20, what="return of what it held")
+            proxy.heal()
+            assert trial.app.tasks["t.add"].delay(1, 2).get(timeout=20) == 3
+            assert line.llen("jobs") == 1
+    assert trial.journal.lines() == ["n0 0"]
+    assert worker.stop() == 0
 
 
 def test_a_server_that_answers_late_is_worked_with(redis_server: RedisServer, proxy: Proxy, tmp_path: Path) -> None:

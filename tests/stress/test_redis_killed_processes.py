@@ -46,7 +46,8 @@ def test_tasks_survive_the_death_of_any_process_at_any_moment(endless: Trial) ->
             trial.send(200, 0.002)
         time.sleep(chance.uniform(0, 0.15))  # the moment of death is the experiment
         kind = chance.choices(list(killed), [75, 15, 10])[0]
-        zygotes = [pid for pid in family.zygotes(worker.pid) if family.is_alive(pid)]
+        zygotes = family.zygotes(worker.pid)
+        assert len(zygotes) <= 2
         pids = {"child": family.pool(worker.pid), "zygote": zygotes, "worker": [worker.pid]}[kind]
         if pids:
             family.kill(chance.choice(pids))
@@ -54,8 +55,9 @@ def test_tasks_survive_the_death_of_any_process_at_any_moment(endless: Trial) ->
         if kind == "worker":
             worker.wait()
         if worker.returncode is not None:
-            # With both zygotes gone it ends by itself, when what runs has ended.
-            assert worker.returncode == (-9 if kind == "worker" else 1), worker.output()[-2000:]
+            # With both zygotes gone it ends by itself, when what runs has ended, be it just before it is to be killed.
+            ends = {1} if "none stands by" in worker.output() else set()
+            assert worker.returncode in ends | ({-9} if kind == "worker" else set()), worker.output()[-2000:]
             worker = trial.worker()
     if worker.returncode is not None:
         worker = trial.worker()

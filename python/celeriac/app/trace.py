@@ -12,9 +12,9 @@ import logging
 import os
 import time
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from celeriac import states
+from celeriac import _stray, states
 from celeriac._bridge import codec, hub
 from celeriac.app import _links, _loop
 from celeriac.app._einfo import ExceptionInfo, safe_text
@@ -215,6 +215,8 @@ class Tracer(Refusing):
                 retval = plan.call(*args, **kwargs)
                 if type(retval) is CoroutineType:
                     retval = _loop.run(retval)
+                if job is _stray.job:
+                    _leave(request, f"returned {safe_text(retval)}")
                 if end.linked:
                     end.sent_from = len(request._outbox) if request._outbox is not None else None
                     _links.follow(self.app, request, retval, inherit_priority=plan.inherit_priority)
@@ -227,11 +229,15 @@ class Tracer(Refusing):
                     else:
                         self._save(plan, request, job, end, task_id, states.SUCCESS, retval)
             except Exception as exc:
+                if job is _stray.job:
+                    _leave(request, f"raised {type(exc).__name__}: {safe_text(exc)}")
                 if throw and not isinstance(exc, (Ignore, Reject, Retry)):
                     end.state, end.retval = states.FAILURE, exc
                     raise
                 self._not_successful(plan, request, job, end, task_id, args, kwargs, keep, exc)
             except BaseException as exc:
+                if job is _stray.job:
+                    _leave(request, f"raised {type(exc).__name__}", exc)
                 if job is None or isinstance(exc, WorkerTerminate):
                     end.state, end.retval = states.FAILURE, exc
                     raise
@@ -525,3 +531,18 @@ def _unsend(request: Context, end: End) -> None:
     if end.sent_from is not None and request._outbox is not None:
         del request._outbox[end.sent_from :]
         end.sent_from = None
+
+
+def _leave(request: Context, how: str, exc: BaseException | None = None) -> NoReturn:
+    """Ends a process that a task has forked and that has come back out of the task. Nothing of it counts."""
+    if not isinstance(exc, SystemExit):  # which is how such a process should end
+        logger.error(
+            "Task %s[%s] %s in process %d, which it has forked and which ends here: the task belongs to process %d, "
+            "whose end of it counts. End a forked process with os._exit(), or use multiprocessing",
+            request.task,
+            request.id,
+            how,
+            os.getpid(),
+            os.getppid(),
+        )
+    os._exit(exc.code if isinstance(exc, SystemExit) and isinstance(exc.code, int) else int(exc is not None))

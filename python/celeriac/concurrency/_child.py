@@ -10,7 +10,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from celeriac import signals
+from celeriac import _stray, signals
 from celeriac._bridge.hub import child_port
 from celeriac.concurrency._zygote import Kit, die_with
 from celeriac.exceptions import SoftTimeLimitExceeded, WorkerTerminate
@@ -59,6 +59,7 @@ class Child:
 
     def _run_tasks(self) -> int:
         port = self._port = child_port(self.kit.socket, self.kit.page, self.pool.measures_memory)
+        os.register_at_fork(after_in_child=self._disown)
         run_batch = self.pool._run_batch
         try:
             while (batch := port.next_batch(WAIT_MS)) is not None:
@@ -67,6 +68,12 @@ class Child:
             logger.warning("A task raised WorkerTerminate: its process ends")
             return EX_FAILURE
         return EX_OK
+
+    def _disown(self) -> None:
+        """In a process that a task has forked: it has no part in what this one does."""
+        if self._port is not None:
+            self._port.disown()
+        _stray.disown(self.pool._running[0])
 
     def _take_signals(self) -> None:
         """As Celery's children: INT is ignored, TERM ends the process, USR1 says that a soft time limit is over."""

@@ -8,12 +8,13 @@ messages of three numbers with descriptors, and is told what was forked and what
     hub -> zygote   1, number, index  (socket, page, lifeline)    a child
                     2, 0, 0           (socket, lifeline)          a zygote that stands by, should this one be killed
     zygote -> hub   1, number, pid                                forked
-                    2, number, errno                              refused
+                    2, number, errno                              refused; 0 for a zygote
                     3, pid, wait status                           ended
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -27,6 +28,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 CHILD, ZYGOTE = 1, 2
+_DESCRIPTORS = {CHILD: 3, ZYGOTE: 2}
 _FORKED, _REFUSED, _EXITED = 1, 2, 3
 _REQUEST = struct.Struct("=III")
 _WORD = struct.Struct("=Iii")
@@ -165,13 +167,15 @@ def serve(control: socket.socket, lifeline: int, make: Make) -> None:
                 os._exit(0)
             kind, number, index = _REQUEST.unpack(request)
             try:
+                if len(fds) < _DESCRIPTORS[kind]:  # the system cuts off what this process cannot have
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
                 pid = make(kind, number, index, fds, (control, news, tell, lifeline))
-                said = _WORD.pack(_FORKED, number, pid)
+                said = _WORD.pack(_FORKED, number, pid) if kind == CHILD else b""
             except OSError as exc:
                 said = _WORD.pack(_REFUSED, number, exc.errno or 0)
             for fd in fds:
                 os.close(fd)
-            if kind == CHILD:
+            if said:
                 control.sendall(said)
 
 

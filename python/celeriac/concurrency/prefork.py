@@ -95,7 +95,7 @@ class TaskPool(BasePool):
 
     def hub_options(self) -> dict[str, Any] | None:
         return {
-            "zygotes": [one.control.detach() for one in self._zygotes],
+            "zygotes": [(one.control.detach(), one.pid) for one in self._zygotes],
             "max_tasks": self.max_tasks,
             "max_memory_kib": self.max_memory,
             "patience_ms": int(self.proc_alive_timeout * 1000),

@@ -31,7 +31,7 @@ fn engine() -> Engine {
     });
     engine.child_up(0);
     let cycle = engine.next_cycle(at(0)).unwrap();
-    engine.cycled(cycle.id, &[]);
+    engine.cycled(cycle.id, &[], []);
     engine
 }
 
@@ -85,7 +85,7 @@ fn the_result_of_an_early_acked_task_is_refused_when_its_delivery_was_lost_befor
         if told_by_cycle {
             let cycle = engine.next_cycle(at(LONG_US)).unwrap();
             assert_eq!(cycle.ends.len(), 1, "its ack");
-            engine.cycled(cycle.id, &[DeliveryTag(1)]);
+            engine.cycled(cycle.id, &[DeliveryTag(1)], []);
         } else {
             engine.lost(&[DeliveryTag(1)], at(LONG_US));
         }
@@ -106,6 +106,38 @@ fn a_task_that_was_named_as_begun_in_a_refused_cycle_is_named_again() {
     engine.failed(cycle, Failure::Refused, "too large", at(LONG_US)).unwrap();
     let cycle = engine.next_cycle(at(LONG_US)).unwrap();
     assert_eq!((cycle.started, cycle.results.len()), (vec![DeliveryTag(1)], 0));
+}
+
+#[test]
+fn an_end_that_is_refused_beside_others_becomes_a_dead_letter_and_is_given_up_if_that_is_refused_too() {
+    let mut engine = engine();
+    for tag in 1..=3 {
+        give(&mut engine, tag, "late");
+        engine.outcome(0, report(tag, Outcome::Failure, "value"), at(0));
+    }
+    let refused = |engine: &mut Engine, tags: &[u64]| {
+        let cycle = engine.next_cycle(at(0)).unwrap();
+        assert_eq!(cycle.ends.iter().map(|end| end.tag.0).collect::<Vec<_>>(), tags);
+        engine.cycled(cycle.id, &[], [(Some(DeliveryTag(2)), "another type".to_owned())]);
+        cycle
+    };
+    refused(&mut engine, &[1, 2, 3]);
+    let dead = refused(&mut engine, &[2]);
+    assert!(dead.ends[0].results.is_empty());
+    assert!(matches!(&dead.ends[0].settlement, Settlement::Dead { reason: reasons::REJECTED, detail }
+        if detail.contains("another type")));
+    assert!(engine.next_cycle(at(0)).is_none_or(|cycle| cycle.ends.is_empty()));
+}
+
+#[test]
+fn an_end_that_is_refused_after_its_delivery_was_lost_is_left_to_who_has_it() {
+    let mut engine = engine();
+    give(&mut engine, 1, "late");
+    engine.outcome(0, report(1, Outcome::Failure, "value"), at(0));
+    let cycle = engine.next_cycle(at(0)).unwrap();
+    engine.lost(&[DeliveryTag(1)], at(0));
+    engine.cycled(cycle.id, &[], [(Some(DeliveryTag(1)), "another type".to_owned())]);
+    assert!(engine.next_cycle(at(0)).is_none_or(|cycle| cycle.ends.is_empty()));
 }
 
 #[test]
@@ -141,7 +173,7 @@ fn give_again(engine: &mut Engine, tag: u64) {
 
 fn stored(engine: &mut Engine, now: Now) -> Cycle {
     let cycle = engine.next_cycle(now).unwrap();
-    engine.cycled(cycle.id, &[]);
+    engine.cycled(cycle.id, &[], []);
     cycle
 }
 
@@ -271,7 +303,7 @@ fn an_older_state_of_a_refused_cycle_is_stored_before_the_end_of_its_task() {
     while let Some(Cycle { id, ends, results, .. }) = engine.next_cycle(at(20_000_000)) {
         stored.extend(results);
         stored.extend(ends.into_iter().flat_map(|end| end.results));
-        engine.cycled(id, &[]);
+        engine.cycled(id, &[], []);
     }
     assert_eq!(values(&stored), ["started", "failed"]);
 }
@@ -317,7 +349,7 @@ fn limited(acks_late: bool) -> Engine {
     });
     engine.child_up(0);
     let cycle = engine.next_cycle(at(0)).unwrap();
-    engine.cycled(cycle.id, &[]);
+    engine.cycled(cycle.id, &[], []);
     engine
 }
 

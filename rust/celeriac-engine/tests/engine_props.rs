@@ -350,7 +350,7 @@ impl World {
                 *self.stored.entry(write.key.to_string()).or_default() += 1;
             }
         }
-        self.engine.cycled(cycle.id, &lost);
+        self.engine.cycled(cycle.id, &lost, []);
         Ok(())
     }
 

@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     /// When the oldest news that the hub has not been shown was put in, in µs; `NEVER` if there are none.
     oldest_us: AtomicU64,
     pub(crate) has_port: AtomicBool,
+    is_copy: AtomicBool,
     /// A forked copy has no hub, and its locks may be held for ever by threads that it has not.
     pid: u32,
 }
@@ -79,7 +80,7 @@ impl Shared {
 
     fn over(way: Way, clock: Clock) -> Self {
         let (oldest_us, has_port) = (AtomicU64::new(NEVER), AtomicBool::new(false));
-        Self { clock, way, oldest_us, has_port, pid: process::id() }
+        Self { clock, way, oldest_us, has_port, is_copy: AtomicBool::new(false), pid: process::id() }
     }
 
     pub(crate) fn page(&self) -> &Page {
@@ -105,6 +106,9 @@ impl Shared {
     /// the news. A child process can be killed between the two, so one that runs a job tells first: else its end
     /// would be lost although the task has ended.
     fn put_if(&self, sure: bool, step: impl FnOnce(&Page) -> bool, told: Told, now_us: u64, flush: bool) -> bool {
+        if self.is_copy.load(Ordering::Relaxed) {
+            return false; // page and ring are shared with the child process
+        }
         match &self.way {
             Way::Here { page, outbox, .. } => {
                 let mut outbox = locked(outbox);
@@ -248,6 +252,12 @@ impl Port {
         self.shared.page().take_limit()
     }
 
+    /// This process was forked from the one that the hub knows: nothing that it says goes to the hub, and no job starts in
+    /// it. The fork copied this flag's memory, so the other process does not see it.
+    pub fn disown(&self) {
+        self.shared.is_copy.store(true, Ordering::Relaxed);
+    }
+
     /// Shows the hub what was finished.
     pub fn flush(&self) {
         self.shared.flush();
@@ -360,6 +370,9 @@ impl Job {
 
     /// Marks it as running. False if the hub has taken it back: skip it.
     pub fn start(&self) -> bool {
+        if self.shared.is_copy.load(Ordering::Relaxed) {
+            return false;
+        }
         let now_ns = self.shared.clock.mono_ns();
         if !self.shared.page().start(self.slot, self.sequence, now_ns / 1000) {
             self.shared.flush(); // the batch may end here

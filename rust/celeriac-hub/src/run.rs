@@ -274,9 +274,9 @@ impl Loop {
     fn event(&mut self, event: Event, now: Now) {
         match event {
             Event::Deliveries(batch) => self.engine.deliveries(batch, now),
-            Event::Cycled { id, lost } => {
+            Event::Cycled { id, lost, refused } => {
                 self.announce();
-                self.engine.cycled(id, &lost);
+                self.engine.cycled(id, &lost, refused.into_iter().map(|one| (one.end, one.why)));
             }
             Event::Failed { cycle, error } => self.failed(cycle, &error, now),
             Event::Lost(tags) => self.engine.lost(&tags, now),

@@ -48,6 +48,8 @@ pub enum Event {
         id: u64,
         /// Tags whose end was refused.
         lost: Vec<DeliveryTag>,
+        /// What the broker will never store, and that alone: trying again is no use.
+        refused: Vec<Refusal>,
     },
     /// Nothing of the cycle was done. Submit it again if the error [is transient](TransportError::is_transient).
     Failed {
@@ -78,6 +80,15 @@ pub enum Event {
     Notice(String),
     /// The consumer has stopped; no event follows.
     Stopped,
+}
+
+/// A part of a cycle that the broker refused, with no harm to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The delivery whose end it is. It is still held: it can be settled in another way.
+    pub end: Option<DeliveryTag>,
+    /// What was refused, unless that is an end; why, and what to do.
+    pub why: String,
 }
 
 /// Where a consumer's events go. Called on the transport's thread; must not block.

@@ -144,6 +144,20 @@ def build(folder: Path) -> Celery:
         with multiprocessing.get_context("fork").Pool(2) as inner:
             return inner.map(abs, [-1, -2, -3])
 
+    @app.task(name="fork", shared=False, bind=True)
+    def fork(self: Any, way: str) -> str:
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)  # the copy has done all that it will
+            return "original"
+        if way == "state":
+            self.update_state(state="COPY")
+        if way == "exit":
+            raise SystemExit(0)
+        if way == "raise":
+            raise ValueError("in the copy")
+        return "copy"
+
     @app.task(name="spawn", shared=False)
     def spawn() -> None:
         with subprocess.Popen(["sleep", "60"]) as process:

@@ -141,6 +141,14 @@ def build(broker: str, backend: str | None = None, conf: Mapping[str, Any] | Non
             raise self.retry(countdown=countdown)
         return int(self.request.retries)
 
+    @app.task(shared=False, name="t.retry_early", bind=True)
+    def retry_early(self: Any, journal: str, line: str) -> None:
+        """Runs long enough to be acked before it fails once; its second attempt is for the queue "jobs"."""
+        note(journal, f"{line} {self.request.retries}")
+        time.sleep(0.2)
+        if self.request.retries == 0:
+            raise self.retry(countdown=0, queue="jobs")
+
     @app.task(shared=False, name="t.note_retried", bind=True, acks_late=True, reject_on_worker_lost=True)
     def note_retried(self: Any, journal: str, line: str) -> str:
         """Fails once; its second attempt notes its line."""

@@ -2,10 +2,11 @@
 //!
 //! While a cycle is under way everything piles up for the next: batches grow with load, and an idle worker's cycle leaves
 //! at once. A cycle that failed is put back in front of what came since; one that the broker refuses is taken
-//! apart until the one end that it refuses is alone, and that message goes to the dead-letter store.
+//! apart until the one end that it refuses is alone, and that message goes to the dead-letter store; so does that of an end
+//! which the broker refuses by itself, beside others that it stores.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use celeriac_protocol::delivery::reasons;
@@ -26,6 +27,8 @@ pub(super) struct Pending {
     pub(super) ends: Vec<End>,
     /// Ends of a refused cycle: each goes alone.
     alone: VecDeque<End>,
+    /// Deliveries whose end was refused: should that as a dead letter be, too, nothing is left to try.
+    buried: HashSet<DeliveryTag>,
     /// The next cycle carries no end at all: what belongs to none was refused with the rest. It goes before `alone`, so
     /// that no older state overwrites the end of a task.
     loose_alone: bool,
@@ -241,12 +244,25 @@ impl Engine {
         self.window.credit(self.ledger.held(), self.ledger.bytes(), children, expected) as u64
     }
 
-    /// A cycle is stored; the ends of `lost` were refused.
-    pub fn cycled(&mut self, id: u64, lost: &[DeliveryTag]) {
+    /// A cycle is stored; the ends of `lost` were refused, as others have them, and so were those in `refused`, for the
+    /// reason beside them. A reason without an end says by itself what was.
+    pub fn cycled(
+        &mut self,
+        id: u64,
+        lost: &[DeliveryTag],
+        refused: impl IntoIterator<Item = (Option<DeliveryTag>, String)>,
+    ) {
         if self.pending.under_way == Some(id) {
             self.pending.under_way = None;
         }
-        self.pending.lost_meanwhile.clear();
+        let lost_meanwhile = std::mem::take(&mut self.pending.lost_meanwhile);
+        for (end, why) in refused {
+            match end {
+                Some(tag) if lost_meanwhile.contains(&tag) => {}
+                Some(tag) => self.bury_refused(tag, &why),
+                None => self.notices.push(Notice::Error(format!("refused by the broker: {why}"))),
+            }
+        }
         self.pending.retry_step_us = 0;
         self.stats.cycles += 1;
         self.stats.lost += lost.len() as u64;
@@ -326,18 +342,22 @@ impl Engine {
             return;
         }
         for end in cycle.ends {
-            let bare = end.results.is_empty() && end.publish.is_empty();
-            if bare && matches!(end.settlement, Settlement::Dead { .. }) {
-                let text = format!("delivery {} cannot be settled, its lease will run out: {why}", end.tag.0);
-                self.notices.push(Notice::Error(text));
-                continue;
-            }
-            let detail = format!("its end was refused by the broker: {why}");
-            self.notices.push(Notice::Error(format!("delivery {}: {detail}", end.tag.0)));
-            let settlement = Settlement::Dead { reason: reasons::REJECTED, detail };
-            self.pending.alone.push_back(End { settlement, results: Vec::new(), publish: Vec::new(), ..end });
+            self.bury_refused(end.tag, why);
         }
         self.pending.weigh();
+    }
+
+    /// The broker will not store the end of `tag`: its message is kept as a dead letter.
+    fn bury_refused(&mut self, tag: DeliveryTag, why: &str) {
+        if !self.pending.buried.insert(tag) {
+            let text = format!("delivery {} cannot be settled, its lease will run out: {why}", tag.0);
+            self.notices.push(Notice::Error(text));
+            return;
+        }
+        let detail = format!("its end was refused by the broker: {why}");
+        self.notices.push(Notice::Error(format!("delivery {}: {detail}", tag.0)));
+        let settlement = Settlement::Dead { reason: reasons::REJECTED, detail };
+        self.pending.alone.push_back(End { tag, settlement, results: Vec::new(), publish: Vec::new() });
     }
 
     /// The transport lost its broker.

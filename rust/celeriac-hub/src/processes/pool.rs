@@ -11,18 +11,22 @@ use rustix::process::{Pid, Signal};
 
 use super::bell::Bell;
 use super::exit::Exit;
-use super::zygote::{Word, Zygote};
+use super::zygote::{Word, Zygote, reaped};
 
-/// Children in a row that may die before they can take a task; then the worker gives up.
+/// Children in a row that may die before they can take a task; then the worker gives up, unless another one serves.
 const MOST_FAILURES: u32 = 6;
 const FIRST_PAUSE_US: u64 = 100_000;
 const LONGEST_PAUSE_US: u64 = 2_000_000;
+/// Between two attempts to have a zygote that stands by.
+const STANDBY_US: u64 = 1_000_000;
+/// A process's sockets are closed a moment before it can be reaped.
+const REAP_US: u64 = 5_000;
 
 /// What the hub needs to have child processes.
 #[derive(Debug)]
 pub struct ProcessConfig {
-    /// Sockets of zygotes: the first works, the second stands by.
-    pub zygotes: Vec<OwnedFd>,
+    /// Sockets and pids of zygotes, children of this process: the first works, the second stands by.
+    pub zygotes: Vec<(OwnedFd, i32)>,
     /// How many children.
     pub width: usize,
     /// Tasks after which a child is replaced.
@@ -131,6 +135,9 @@ pub(crate) struct Pool {
     pub(crate) places: Vec<Place>,
     pub(crate) zygote: Option<Zygote>,
     pub(crate) standby: Option<Zygote>,
+    no_standby_before_us: u64,
+    /// Zygotes that are let go of, until they are reaped.
+    ending: Vec<Pid>,
     pub(crate) width: usize,
     pub(crate) max_tasks: Option<u64>,
     pub(crate) max_memory_kib: Option<u64>,
@@ -145,12 +152,14 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(config: ProcessConfig, bell: Arc<Bell>) -> Self {
-        let mut zygotes = config.zygotes.into_iter().map(Zygote::new);
+        let mut zygotes = config.zygotes.into_iter().map(|(socket, pid)| Zygote::new(socket, pid));
         Self {
             bell,
             places: Vec::new(),
             zygote: zygotes.next(),
             standby: zygotes.next(),
+            no_standby_before_us: 0,
+            ending: Vec::new(),
             width: config.width,
             max_tasks: config.max_tasks,
             max_memory_kib: config.max_memory_kib,
@@ -242,11 +251,40 @@ impl Pool {
         for place in &mut self.places {
             place.orphan |= place.is_live();
         }
-        self.zygote = self.standby.take();
-        if let Some(zygote) = &self.zygote {
+        let lost = std::mem::replace(&mut self.zygote, self.standby.take());
+        self.let_go(lost);
+        self.zygote.is_some()
+    }
+
+    /// The one that stood by is gone.
+    pub(crate) fn lose_standby(&mut self) {
+        let lost = self.standby.take();
+        self.let_go(lost);
+    }
+
+    /// There can be none now.
+    pub(crate) fn no_standby(&mut self, now_us: u64) {
+        self.no_standby_before_us = now_us + STANDBY_US;
+    }
+
+    /// Has the zygote that works fork one that stands by, if none does; after a pause if it has just said that it cannot.
+    pub(crate) fn stand_by(&mut self, now_us: u64) {
+        if self.standby.is_none()
+            && !self.closing
+            && now_us >= self.no_standby_before_us
+            && let Some(zygote) = &self.zygote
+        {
             self.standby = zygote.fork_zygote().ok();
         }
-        self.zygote.is_some()
+    }
+
+    fn let_go(&mut self, zygote: Option<Zygote>) {
+        self.ending.extend(zygote.and_then(Zygote::let_go));
+    }
+
+    /// Reaps zygotes that are let go of and have ended.
+    pub(crate) fn reap_zygotes(&mut self) {
+        self.ending.retain(|pid| !reaped(*pid));
     }
 
     /// The child is gone. Returns why the worker must end, if it must.
@@ -258,7 +296,8 @@ impl Pool {
         self.failures += 1;
         let pause = FIRST_PAUSE_US << self.failures.saturating_sub(1).min(8);
         self.not_before_us = now_us + pause.min(LONGEST_PAUSE_US);
-        (self.failures >= MOST_FAILURES).then(|| {
+        let serves = self.places.iter().any(|place| place.state == State::Up);
+        (self.failures >= MOST_FAILURES && !serves).then(|| {
             format!(
                 "{MOST_FAILURES} child processes in a row died before they could take a task, the last with {how}: see what \
                  they logged; an import or a receiver of worker_process_init may have failed"
@@ -267,7 +306,7 @@ impl Pool {
     }
 
     /// Kills those that take too long to start, or to end. False: one was asked for and never made, so the zygote that
-    /// works does not; it is let go of.
+    /// works does not.
     pub(crate) fn reap_slow(&mut self, now_us: u64) -> bool {
         let is_slow = |place: &Place| {
             place.is_live() && place.killed.is_none() && self.slow_us(place).is_some_and(|at| now_us >= at)
@@ -282,9 +321,6 @@ impl Pool {
                 place.exit = Some(Exit::Unknown);
                 answers = false;
             }
-        }
-        if !answers {
-            self.zygote = None;
         }
         answers
     }
@@ -308,7 +344,10 @@ impl Pool {
         let deaf = self.places.iter().filter(|place| place.is_live());
         let deaf = deaf.filter_map(|place| place.deaf_us.map(|at| at + self.patience_us));
         let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;
-        patience.chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
+        let ending = (!self.ending.is_empty()).then_some(now_us + REAP_US);
+        let standby = (!self.closing && self.standby.is_none() && self.zygote.is_some())
+            .then(|| self.no_standby_before_us.max(now_us));
+        patience.chain(ending).chain(standby).chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
     }
 
     pub(crate) fn all_gone(&self) -> bool {

@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use super::away::Away;
 use super::exit::Exit;
 use super::pool::{Killed, Pool, State};
+use super::zygote::Word;
 use crate::notices::{ChildNews, Notice};
 use crate::run::{ERROR, Ended, INFO, Loop, WARNING};
 
@@ -70,6 +71,10 @@ impl Loop {
             self.greet(child, now);
             self.check_memory(child, now);
         }
+        if let Some(pool) = &mut self.pool {
+            pool.reap_zygotes();
+            pool.stand_by(now.mono_us);
+        }
         self.bury(now);
         self.see_off(now);
         self.start_children(now);
@@ -125,10 +130,15 @@ impl Loop {
         let lives = pool.zygote.as_mut().is_none_or(|zygote| zygote.listen(&mut words));
         let stands_by = pool.standby.as_mut().is_none_or(|zygote| zygote.listen(&mut words));
         for word in words {
+            if let Word::Refused(0, error) = word {
+                pool.no_standby(now.mono_us);
+                let text = format!("cannot start a zygote that stands by: {}", Exit::Refused(error).words());
+                self.notices.push(Notice::Log(WARNING, text));
+            }
             pool.hear(word);
         }
         if !stands_by {
-            pool.standby = pool.zygote.as_ref().filter(|_| lives).and_then(|zygote| zygote.fork_zygote().ok());
+            pool.lose_standby();
         }
         if !lives {
             self.succeed_zygote("was killed", now);

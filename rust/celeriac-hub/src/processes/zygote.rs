@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, IoSlice};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::away::Kit;
 use super::system;
@@ -43,11 +44,19 @@ pub(crate) struct Zygote {
     partial: Vec<u8>,
     /// As a child's (`away.rs`). Python has that of the first two.
     _lifeline: Option<OwnedFd>,
+    /// If it is a child of this process, which nobody else will reap.
+    own: Option<Pid>,
 }
 
 impl Zygote {
-    pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket, partial: Vec::new(), _lifeline: None }
+    /// One that this process has forked.
+    pub(crate) fn new(socket: OwnedFd, pid: i32) -> Self {
+        Self { socket, partial: Vec::new(), _lifeline: None, own: Pid::from_raw(pid) }
+    }
+
+    /// Lets go of it. It is killed, as it may only be stopped; its pid is returned until it is [`reaped`].
+    pub(crate) fn let_go(self) -> Option<Pid> {
+        self.own.inspect(|pid| rustix::process::kill_process(*pid, Signal::KILL).unwrap_or_default())
     }
 
     /// Asks for a child, which is told its `index` and gets what is in `kit`.
@@ -61,7 +70,7 @@ impl Zygote {
         let (ours, theirs) = system::sockets()?;
         let (reading, writing) = system::lifeline()?;
         self.ask([FORK_ZYGOTE, 0, 0], &[theirs.as_fd(), reading.as_fd()])?;
-        Ok(Self { socket: ours, partial: Vec::new(), _lifeline: Some(writing) })
+        Ok(Self { socket: ours, partial: Vec::new(), _lifeline: Some(writing), own: None })
     }
 
     fn ask(&self, words: [u32; 3], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -91,6 +100,11 @@ impl Zygote {
             }
         }
     }
+}
+
+/// Whether a zygote has ended and the system has no entry of it any more.
+pub(crate) fn reaped(pid: Pid) -> bool {
+    !matches!(rustix::process::waitpid(Some(pid), WaitOptions::NOHANG), Ok(None) | Err(Errno::INTR))
 }
 
 fn understood(bytes: &[u8]) -> Option<Word> {

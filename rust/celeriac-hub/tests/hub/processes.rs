@@ -109,7 +109,7 @@ fn start_with(width: usize, start_patience_us: u64) -> (Broker, Hub, Zygote, Zyg
     let (broker, config) = scripted(width, Prefetch::Fixed(1_000));
     let ((first, socket), (second, other)) = (Zygote::pair(), Zygote::pair());
     let processes = ProcessConfig {
-        zygotes: vec![socket, other],
+        zygotes: vec![(socket, 0), (other, 0)],
         width,
         max_tasks: None,
         max_memory_kib: None,

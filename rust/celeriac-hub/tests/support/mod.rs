@@ -96,7 +96,7 @@ impl Broker {
             self.with(|state| cycle.ends.iter().map(|end| end.tag).filter(|tag| state.lost.contains(tag)).collect());
         let id = cycle.id;
         self.store.send(cycle).unwrap();
-        self.say(Event::Cycled { id, lost });
+        self.say(Event::Cycled { id, lost, refused: Vec::new() });
     }
 
     /// Answers what `hold` kept.

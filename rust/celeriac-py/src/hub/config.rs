@@ -40,10 +40,11 @@ pub(super) fn hub(py: Python<'_>, config: Config<'_, '_>) -> PyResult<Hub> {
 
 #[cfg(unix)]
 fn processes(table: Config<'_, '_>, width: usize) -> PyResult<ProcessConfig> {
-    let zygotes = table.get_item("zygotes")?.extract::<Vec<i32>>()?;
+    let zygotes = table.get_item("zygotes")?.extract::<Vec<(i32, i32)>>()?;
+    let owned = |(socket, pid)| Ok((super::descriptor::owned(socket)?, pid));
     let patience_us = optional::<u64>(table, "patience_ms")?.unwrap_or(4_000) * 1_000;
     Ok(ProcessConfig {
-        zygotes: zygotes.into_iter().map(super::descriptor::owned).collect::<PyResult<_>>()?,
+        zygotes: zygotes.into_iter().map(owned).collect::<PyResult<_>>()?,
         width,
         max_tasks: optional(table, "max_tasks")?,
         max_memory_kib: optional(table, "max_memory_kib")?,

@@ -57,6 +57,10 @@ impl Port {
         self.inner.flush();
     }
 
+    fn disown(&self) {
+        self.inner.disown();
+    }
+
     fn take_limit(&self) -> bool {
         self.inner.take_limit()
     }

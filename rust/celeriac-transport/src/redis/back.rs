@@ -8,7 +8,7 @@ use super::depths::batch_of;
 use super::fault::Fault;
 use super::held::Crashes;
 use super::keys::Keys;
-use super::line::{Line, array, bytes, int, text};
+use super::line::{Client, Line, array, bytes, int, text};
 use super::pack::{Args, Pack};
 use super::patch::{claim_parts, tag as own_tag, with_redelivered};
 use super::producer::fields;
@@ -31,7 +31,7 @@ pub(crate) fn give_back(line: &mut Line, keys: &Keys, worker: &str, dead: bool) 
         array(replies.next().unwrap_or_default()).iter().filter_map(int).map(i64::unsigned_abs).collect();
     let mut messages: Vec<(u64, Vec<u8>)> = Vec::new();
     let mut waits: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut clients: Vec<String> = Vec::new();
+    let mut clients: Vec<Client> = Vec::new();
     for (field, value) in &recorded {
         match (field.parse::<u64>(), field.strip_prefix("waiter ").and_then(|number| number.parse().ok())) {
             (Ok(first), _) => {
@@ -40,9 +40,9 @@ pub(crate) fn give_back(line: &mut Line, keys: &Keys, worker: &str, dead: bool) 
                 }
             }
             (_, Some(waiter)) => {
-                if let Some((client, list)) = batch_of(value) {
+                if let Some((client, list)) = waits_of(value) {
                     waits.push((keys.inflight(worker, waiter), list));
-                    clients.push(client.to_string());
+                    clients.push(client);
                 }
             }
             _ => {}
@@ -50,8 +50,8 @@ pub(crate) fn give_back(line: &mut Line, keys: &Keys, worker: &str, dead: bool) 
     }
     if dead {
         // A connection that still waits for it would be given the next message.
-        for client in clients.iter().filter(|client| *client != "0") {
-            line.call(Pack::default().words(&["CLIENT", "KILL", "ID", client]))?;
+        for client in &clients {
+            line.end(client)?;
         }
     }
     // Each is pushed to where the next one is taken, so the oldest comes last.
@@ -159,9 +159,17 @@ pub(crate) fn known<'k>(
     Ok(keys.into_iter().map(|key| key.map(&mut next)).collect())
 }
 
-/// A waiter's entry among a worker's batches: its connection, and where its list's messages belong.
-pub(crate) fn waiter_entry(client: i64, list: &[u8]) -> Vec<u8> {
-    [client.to_string().as_bytes(), b" ", list].concat()
+/// A waiter's entry among a worker's batches: its connection's number and server, and where its list's messages belong.
+pub(crate) fn waiter_entry(client: &Client, list: &[u8]) -> Vec<u8> {
+    [format!("{} {} ", client.id, client.server).as_bytes(), list].concat()
+}
+
+fn waits_of(entry: &Value) -> Option<(Client, Vec<u8>)> {
+    let Value::BulkString(entry) = entry else { return None };
+    let mut parts = entry.splitn(3, |&byte| byte == b' ');
+    let (id, server, list) = (parts.next()?, parts.next()?, parts.next()?);
+    let word = |bytes| std::str::from_utf8(bytes).ok();
+    Some((Client { id: word(id)?.parse().ok()?, server: word(server)?.into() }, list.to_vec()))
 }
 
 /// The name of that entry.
@@ -218,4 +226,18 @@ pub(crate) fn lease(
     let now = reply.next().as_ref().and_then(int).unwrap_or(0);
     let gone = reply.filter_map(|name: Value| text(&name)).filter(|name| name != worker).collect();
     Ok((known, now, gone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiters_entry_names_its_connection_its_server_and_its_list() {
+        for server in ["0a1b", ""] {
+            let client = Client { id: 7, server: server.into() };
+            let entry = Value::BulkString(waiter_entry(&client, b"my jobs"));
+            assert_eq!(waits_of(&entry), Some((client, b"my jobs".to_vec())));
+        }
+    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use celeriac_protocol::{DeliveryTag, End, Settlement};
+use celeriac_protocol::delivery::reasons;
+use celeriac_protocol::{DeliveryTag, End, Publication, Settlement};
 
 use super::clock::wall_ms;
 use super::fault::Fault;
@@ -15,7 +16,7 @@ use super::publish;
 use super::results;
 use super::route::Routes;
 use super::script::ENDS;
-use crate::contract::Cycle;
+use crate::contract::{Cycle, TransportError};
 
 /// Most ends, and most bytes, of one call.
 const MOST: usize = 256;
@@ -24,9 +25,10 @@ const MOST_BYTES: usize = 4 << 20;
 /// One call of the script.
 #[derive(Debug)]
 pub(crate) struct Call {
-    number: u64,
-    /// It may have been carried out: the answer did not come.
-    pub(crate) sent: bool,
+    /// Given when it is sent; `None` before, and again when what is left of it goes out as a call of its own.
+    number: Option<u64>,
+    /// Parts that are not to be carried out (any more): the first ones.
+    pub(crate) skip: usize,
     keys: Args,
     args: Args,
     /// What its ends stand for, in their order.
@@ -34,23 +36,37 @@ pub(crate) struct Call {
 }
 
 /// What an end of the script stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
-    /// States, continuations and bookkeeping that belong to no delivery.
-    Free,
+    /// This worker's bookkeeping.
+    Books,
+    /// A state that belongs to no delivery: its place in the cycle.
+    State(usize),
+    /// A message that belongs to no delivery: its place in the cycle.
+    Message(usize),
+    /// The dead letter in the place of that message.
+    Letter(usize),
     /// The end of this delivery.
     End(DeliveryTag),
+}
+
+/// A cycle, ready to be carried out.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) calls: Vec<Call>,
+    /// What cannot be, and why.
+    pub(crate) refused: Vec<(Part, String)>,
 }
 
 /// What a call did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Done {
-    /// Parts that were carried out, lost ones included.
+    /// The parts up to here are dealt with, lost ones included.
     pub(crate) carried: usize,
     /// Of those, the ones whose claim was not ours any more.
     pub(crate) lost: Vec<usize>,
-    /// Why it went no further.
-    pub(crate) problem: Option<String>,
+    /// Why it went no further, and the key of the command that failed.
+    pub(crate) problem: Option<(String, String)>,
 }
 
 /// What is remembered from cycle to cycle.
@@ -70,68 +86,102 @@ pub(crate) fn calls(
     cycle: &Cycle,
     skip: &dyn Fn(DeliveryTag) -> bool,
     memory: &mut Memory,
-) -> Result<Vec<Call>, Fault> {
+) -> Result<Made, Fault> {
     let Site { settings, keys, worker } = site;
     let exchanges = cycle.ends.iter().flat_map(|end| &end.publish).chain(&cycle.publish);
     let routes = Routes::read(line, keys, exchanges.map(|publication| &*publication.exchange))?;
     let bodies = bodies(line, keys, worker, held, &cycle.ends)?;
     let now = wall_ms();
-    let mut ends = Vec::with_capacity(cycle.ends.len());
+    let stored = |publications| publish::commands(settings, keys, &routes, publications, now.unsigned_abs());
+    let mut refused = Vec::new();
+    let mut parts: Vec<(Part, Vec<Args>)> = Vec::with_capacity(1 + cycle.ends.len());
+    parts.push((Part::Books, Vec::new()));
     let mut queues = Vec::new();
+    for (at, state) in cycle.results.iter().enumerate() {
+        parts.push((Part::State(at), results::commands(std::slice::from_ref(state), now)));
+    }
+    for (at, publication) in cycle.publish.iter().enumerate() {
+        match stored(std::slice::from_ref(publication)) {
+            Ok(stored) => {
+                queues.extend(stored.queues);
+                parts.push((Part::Message(at), stored.commands));
+            }
+            Err(fault) => refused.push((Part::Message(at), own(fault)?)),
+        }
+    }
     for (at, end) in cycle.ends.iter().enumerate() {
         if skip(end.tag) {
             continue;
         }
         let Some(one) = held.get(end.tag) else { continue };
         let mut commands = results::commands(&end.results, now);
-        if !end.publish.is_empty() {
-            let stored = publish::commands(settings, keys, &routes, &end.publish, now.unsigned_abs())?;
-            commands.extend(stored.commands);
-            queues.extend(stored.queues);
+        match stored(&end.publish) {
+            Ok(stored) => {
+                queues.extend(stored.queues);
+                commands.extend(stored.commands);
+            }
+            Err(fault) => {
+                refused.push((Part::End(end.tag), own(fault)?));
+                continue;
+            }
         }
         settle(&mut commands, keys, one, end, bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body));
-        ends.push((end.tag, commands));
+        parts.push((Part::End(end.tag), commands));
     }
-    let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
-    let own = publish::commands(settings, keys, &routes, &cycle.publish, now.unsigned_abs())?;
-    let mut free = free(site, held, cycle, now);
-    free.extend(own.commands);
-    queues.extend(own.queues);
     queues.retain(|queue| memory.named.insert(queue.clone()));
-    if !queues.is_empty() {
-        let mut names = Args::new("SADD");
-        names.add(&keys.queues);
-        for queue in &queues {
-            names.add(queue);
+    parts[0].1 = books(site, held, cycle, &queues);
+    let mut builder = Builder::default();
+    for (part, commands) in parts {
+        match part {
+            Part::End(tag) => builder.add(part, &format!("{worker}:{}", tag.0), &commands),
+            _ if commands.is_empty() => {}
+            _ => builder.add(part, "", &commands),
         }
-        free.push(names);
     }
-    if !free.is_empty() {
-        builder.add(Part::Free, "", &free);
+    Ok(Made { calls: builder.finish(keys, worker), refused })
+}
+
+/// The one call that keeps a message as a dead letter, as `list` was refused.
+pub(crate) fn letter(site: Site<'_>, part: Part, publication: &Publication, list: &str, why: &str) -> Vec<Call> {
+    let Site { keys, worker, .. } = site;
+    let mut letter = Args::new("celeriac.letter");
+    letter.add(&keys.dead).add(&keys.dead_sequence).add(&keys.dead_letter).add("payload").add(&publication.payload);
+    about(&mut letter, &keys.queue_of(list.as_bytes()), list.as_bytes(), reasons::REJECTED, why);
+    let mut builder = Builder::default();
+    builder.add(part, "", &[letter]);
+    builder.finish(keys, worker)
+}
+
+/// Why a part is refused by itself, if `fault` says that; else it is the fault of all.
+pub(crate) fn own(fault: Fault) -> Result<String, Fault> {
+    match fault {
+        Fault::Ours(TransportError::Refused(why)) => Ok(why),
+        fault => Err(fault),
     }
-    for (tag, commands) in ends {
-        builder.add(Part::End(tag), &format!("{worker}:{}", tag.0), &commands);
-    }
-    builder.close();
-    let mut calls = Vec::with_capacity(builder.calls.len());
-    for (tags, body, parts) in builder.calls {
-        memory.sequence += 1;
-        let places = keys.places([&keys.unacked, &keys.unacked_index, &keys.done(worker)]);
-        let mut args = Args::default();
-        args.int(parts.len() as u64).append(&tags).append(&body);
-        calls.push(Call { number: memory.sequence, sent: false, keys: places, args, parts });
-    }
-    Ok(calls)
 }
 
 impl Call {
-    pub(crate) fn push(&self, pack: &mut Pack) {
+    /// Adds it to `pack`. Sent for the first time it gets the next number; else the server is asked what became of it.
+    pub(crate) fn push(&mut self, memory: &mut Memory, pack: &mut Pack) {
+        let sent = self.number.is_some();
+        let number = *self.number.get_or_insert_with(|| {
+            memory.sequence += 1;
+            memory.sequence
+        });
         let mut args = Args::default();
-        args.int(self.number).add(if self.sent { "1" } else { "" }).append(&self.args);
+        args.int(number).add(if sent { "1" } else { "" }).int(self.skip as u64 + 1).append(&self.args);
         pack.run(&ENDS, &self.keys, &args);
+    }
+
+    /// The first `parts` are dealt with, what follows goes out as another call. False: nothing follows.
+    pub(crate) fn go_on_after(&mut self, parts: usize) -> bool {
+        self.skip = parts;
+        self.number = None;
+        parts < self.parts.len()
     }
 }
 
+#[derive(Default)]
 struct Builder {
     calls: Vec<(Args, Args, Vec<Part>)>,
     tags: Args,
@@ -159,10 +209,21 @@ impl Builder {
             self.calls.push(take);
         }
     }
+
+    fn finish(mut self, keys: &Keys, worker: &str) -> Vec<Call> {
+        self.close();
+        let calls = self.calls.into_iter().map(|(tags, body, parts)| {
+            let mut args = Args::default();
+            args.int(parts.len() as u64).append(&tags).append(&body);
+            let places = keys.places([&keys.unacked, &keys.unacked_index, &keys.done(worker)]);
+            Call { number: None, skip: 0, keys: places, args, parts }
+        });
+        calls.collect()
+    }
 }
 
-/// What belongs to no delivery. Bookkeeping of ends of earlier cycles goes along.
-fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64) -> Vec<Args> {
+/// What this worker notes about itself: of this cycle, and of ends of earlier ones.
+fn books(site: Site<'_>, held: &Held, cycle: &Cycle, queues: &[String]) -> Vec<Args> {
     let Site { keys, worker, .. } = site;
     let mut commands = Vec::new();
     let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
@@ -181,7 +242,14 @@ fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64) -> Vec<Args> {
             commands.push(command);
         }
     }
-    commands.extend(results::commands(&cycle.results, now));
+    if !queues.is_empty() {
+        let mut names = Args::new("SADD");
+        names.add(&keys.queues);
+        for queue in queues {
+            names.add(queue);
+        }
+        commands.push(names);
+    }
     commands
 }
 
@@ -246,12 +314,17 @@ fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, body: Opt
         Settlement::Dead { reason, detail } => {
             let mut bury = Args::new("celeriac.bury");
             bury.add(&keys.dead).add(&keys.dead_sequence).add(&keys.dead_letter).int(one.home.tail.len() as u64);
-            bury.add("queue").add(&*one.home.queue).add("list").add(&one.home.list);
-            bury.add("reason").add(reason).add("detail").add(detail).add("died_ms").int(wall_ms());
+            about(&mut bury, &one.home.queue, &one.home.list, reason, detail);
             commands.push(bury);
             forget(commands);
         }
     }
+}
+
+/// What is known of a dead letter.
+fn about(letter: &mut Args, queue: &str, list: &[u8], reason: &str, detail: &str) {
+    letter.add("queue").add(queue).add("list").add(list).add("reason").add(reason).add("detail").add(detail);
+    letter.add("died_ms").int(wall_ms());
 }
 
 fn remember(crashes: &Crashes) -> Args {
@@ -262,11 +335,12 @@ fn remember(crashes: &Crashes) -> Args {
 
 /// Reads the script's answer.
 pub(crate) fn done(reply: &str) -> Done {
-    let mut lines = reply.split('\n').skip(1);
+    let mut lines = reply.splitn(5, '\n').skip(1);
     let carried = lines.next().and_then(|count| count.parse().ok()).unwrap_or(0);
     let lost = lines.next().unwrap_or_default().split(',').filter_map(|number| number.parse::<usize>().ok());
     let lost = lost.filter_map(|number| number.checked_sub(1)).collect();
-    let problem = lines.next().filter(|text| !text.is_empty()).map(str::to_owned);
+    let problem = lines.next().filter(|text| !text.is_empty());
+    let problem = problem.map(|text| (text.to_owned(), lines.next().unwrap_or_default().to_owned()));
     Done { carried, lost, problem }
 }
 
@@ -276,9 +350,10 @@ mod tests {
 
     #[test]
     fn answers_name_what_was_lost_and_what_stopped_them() {
-        assert_eq!(done("7\n3\n\n"), Done { carried: 3, lost: vec![], problem: None });
-        let stopped = done("7\n2\n1,2\nWRONGTYPE Operation");
-        assert_eq!(stopped, Done { carried: 2, lost: vec![0, 1], problem: Some("WRONGTYPE Operation".to_owned()) });
+        assert_eq!(done("7\n3\n\n\n"), Done { carried: 3, lost: vec![], problem: None });
+        let stopped = done("7\n2\n1,2\nWRONGTYPE Operation\njobs");
+        let problem = Some(("WRONGTYPE Operation".to_owned(), "jobs".to_owned()));
+        assert_eq!(stopped, Done { carried: 2, lost: vec![0, 1], problem });
     }
 
     #[test]

@@ -60,6 +60,10 @@ impl Fault {
 
     /// As [`Fault::server`], for the text of an error that a script caught.
     pub(crate) fn text(text: &str, place: &str, user: Option<&str>) -> Self {
+        // Old servers put the line of the script in front: '@user_script: 7: -OOM ...'.
+        let text =
+            text.strip_prefix("@user_script: ").and_then(|rest| rest.split_once(": ")).map_or(text, |(_, said)| said);
+        let text = text.strip_prefix('-').unwrap_or(text);
         let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
         Self::said(code, detail, place, user)
     }
@@ -95,6 +99,10 @@ impl Fault {
             "ERR" if detail.contains("DB index") || detail.contains("invalid DB") => {
                 config(format!("Redis at {place} has no such database: {detail}"))
             }
+            // A key that a script wants is on its way to another node.
+            "ERR" if detail.contains("non local key") => {
+                Self::Later(format!("Redis Cluster is changing, says {place}: {detail}"), true)
+            }
             "ERR" if detail.contains("cluster support disabled") => {
                 config(format!("Redis at {place} is no cluster: write 'redis://host:port/0'"))
             }
@@ -109,8 +117,8 @@ impl Fault {
                 ))
             }
             "WRONGTYPE" => Self::Ours(TransportError::Refused(format!(
-                "a key of Redis at {place} has another type than celeriac's data of that name: {detail}; use another \
-                 queue name, database or global_keyprefix"
+                "a key of Redis at {place} has another type than celeriac's data of that name: {detail}; delete \
+                 or rename it, or use another queue name, database or global_keyprefix"
             ))),
             _ => Self::Ours(TransportError::Refused(format!("Redis at {place} refused: {code} {detail}"))),
         }
@@ -159,7 +167,9 @@ mod tests {
             text("ERR Error running script (call to f_1): @user_script:1: OOM command not allowed when used memory"),
             Full(_)
         ));
+        assert!(matches!(text("@user_script: 63: -OOM command not allowed when used memory"), Full(_)));
         assert!(matches!(text("LOADING Redis is loading"), Unavailable(_)));
+        assert!(matches!(text("ERR Script attempted to access a non local key in a cluster node"), Unavailable(_)));
         assert!(matches!(text("READONLY You can't write"), Unavailable(_)));
         assert!(matches!(text("WRONGTYPE Operation against"), Refused(_)));
         for said in ["NOAUTH Authentication required.", "WRONGPASS invalid", "NOPERM this user"] {

@@ -3,11 +3,11 @@
 //! A server of a fail-over list or behind Sentinels is found here; a script that the server does not know is loaded and
 //! the command sent again, so that nobody above has to think of it.
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 use redis::{
-    Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
+    ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo,
     ServerErrorKind, TlsCertificates, Value,
 };
 
@@ -16,14 +16,23 @@ use super::pack::{Args, Pack};
 use super::settings::{Address, Node, Settings};
 use crate::contract::TransportError;
 
+/// A connection as servers know it. Its number alone is not enough: another server, or the same one started anew, has other
+/// connections under it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Client {
+    /// The number.
+    pub(crate) id: i64,
+    /// Name of the process that is the server; empty if we may not ask.
+    pub(crate) server: Arc<str>,
+}
+
 /// An open connection.
 pub(crate) struct Line {
     connection: redis::Connection,
     timeout: Option<Duration>,
     place: String,
     user: Option<String>,
-    /// Its number on the server.
-    pub(crate) id: i64,
+    client: Client,
     pub(crate) used: Instant,
     /// Nothing more can be asked here.
     broken: bool,
@@ -108,7 +117,7 @@ impl Line {
             tcp = tcp.set_keepalive(redis::io::tcp::socket2::TcpKeepalive::new().with_time(Duration::from_secs(60)));
         }
         info = info.set_tcp_settings(tcp);
-        let client = if tls { secured(settings, info, place)? } else { Client::open(info).map_err(fault)? };
+        let client = if tls { secured(settings, info, place)? } else { redis::Client::open(info).map_err(fault)? };
         let start = Instant::now();
         let patience = settings.connect_timeout.map_or(left, |timeout| timeout.min(left));
         let connection = client.get_connection_with_timeout(patience).map_err(fault)?;
@@ -117,7 +126,7 @@ impl Line {
             timeout: None,
             place: place.to_owned(),
             user: node.user.clone(),
-            id: 0,
+            client: Client::default(),
             used: start,
             broken: false,
             cluster: false,
@@ -129,7 +138,7 @@ impl Line {
             pack.words(&["CLIENT", "SETNAME", name]);
         }
         let replies = line.call(&pack)?;
-        line.id = replies.first().and_then(int).unwrap_or(0);
+        line.client.id = replies.first().and_then(int).unwrap_or(0);
         Ok(line)
     }
 
@@ -142,6 +151,36 @@ impl Line {
         self.connection.set_read_timeout(timeout).map_err(|error| self.fault(&error))?;
         self.connection.set_write_timeout(timeout).map_err(|error| self.fault(&error))?;
         self.timeout = timeout;
+        Ok(())
+    }
+
+    /// Asks the server who it is. Who may not ask is served all the same: the answer is empty then.
+    pub(crate) fn identify(&mut self) -> Result<String, Fault> {
+        let info = match self.ask(Pack::default().words(&["INFO", "server"])) {
+            Ok(Value::VerbatimString { text, .. }) => text,
+            Ok(other) => text(&other).unwrap_or_default(),
+            Err(_) if self.is_sound() => String::new(),
+            Err(fault) => return Err(fault),
+        };
+        self.client.server = about(&info, "run_id").unwrap_or_default().into();
+        Ok(info)
+    }
+
+    /// How others may speak of it. Call [`Line::identify`] first.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether that is a connection of this very server.
+    pub(crate) fn knows(&self, client: &Client) -> bool {
+        client.id != 0 && !client.server.is_empty() && client.server == self.client.server
+    }
+
+    /// Has the server end a connection of its own; another server's is left alone, as it ended with that, or soon will.
+    pub(crate) fn end(&mut self, client: &Client) -> Result<(), Fault> {
+        if self.knows(client) {
+            self.call(Pack::default().words(&["CLIENT", "KILL", "ID", &client.id.to_string()]))?;
+        }
         Ok(())
     }
 
@@ -237,7 +276,7 @@ impl Line {
     }
 }
 
-fn secured(settings: &Settings, info: ConnectionInfo, place: &str) -> Result<Client, Fault> {
+fn secured(settings: &Settings, info: ConnectionInfo, place: &str) -> Result<redis::Client, Fault> {
     static PROVIDER: Once = Once::new();
     // The library asks for the process's provider; who came first keeps theirs.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
@@ -257,14 +296,14 @@ fn secured(settings: &Settings, info: ConnectionInfo, place: &str) -> Result<Cli
     };
     let root_cert = settings.tls.ca.as_deref().map(read).transpose()?;
     let fault = |error: redis::RedisError| Fault::of(&error, place, None);
-    let client = Client::build_with_tls(info, TlsCertificates { client_tls, root_cert }).map_err(fault)?;
+    let client = redis::Client::build_with_tls(info, TlsCertificates { client_tls, root_cert }).map_err(fault)?;
     if !settings.tls.any_host {
         return Ok(client);
     }
     let info = client.get_connection_info().clone();
     let mut address = info.addr().clone();
     address.set_danger_accept_invalid_hostnames(true);
-    Client::open(info.set_addr(address)).map_err(fault)
+    redis::Client::open(info.set_addr(address)).map_err(fault)
 }
 
 /// Asks the sentinels where the master is.
@@ -310,6 +349,11 @@ fn master(settings: &Settings, sentinels: &[(String, u16)], left: Duration) -> R
         }
     }
     Err(last)
+}
+
+/// A field of the answer to INFO.
+pub(crate) fn about<'i>(info: &'i str, field: &str) -> Option<&'i str> {
+    info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).map(str::trim)
 }
 
 /// An integer, also as text.

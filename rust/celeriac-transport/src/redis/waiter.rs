@@ -4,9 +4,8 @@
 //! socket. The claim that adopts it is sent right behind the blocking command: the server carries it out as soon as a
 //! message has come, so a wake-up costs no further round trip.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::Value;
@@ -16,7 +15,7 @@ use super::back::{waiter_entry, waiter_field};
 use super::claim::Request;
 use super::fault::Fault;
 use super::keys::Keys;
-use super::line::Line;
+use super::line::{Client, Line};
 use super::pack::{Args, Pack};
 use super::script::CLAIM;
 use super::settings::Settings;
@@ -31,7 +30,7 @@ pub(crate) struct Waiter {
     pub(crate) number: usize,
     pub(crate) list: Vec<u8>,
     orders: Sender<Request>,
-    client: Arc<AtomicI64>,
+    client: Arc<Mutex<Client>>,
     /// An answer is outstanding, of a claim of these tags.
     pub(crate) armed: Option<std::ops::Range<u64>>,
     /// It was told to come back without one.
@@ -52,7 +51,7 @@ impl Waiter {
         mail: Sender<Mail>,
     ) -> Result<Self, std::io::Error> {
         let (orders, inbox) = channel();
-        let client = Arc::new(AtomicI64::new(0));
+        let client = Arc::default();
         let thread = Thread {
             settings: Arc::clone(settings),
             batches: keys.batches(worker),
@@ -73,9 +72,9 @@ impl Waiter {
         self.called = false;
     }
 
-    /// Its connection's number; 0 while it has none.
-    pub(crate) fn client(&self) -> i64 {
-        self.client.load(Ordering::Acquire)
+    /// Its connection; none's while it has none.
+    pub(crate) fn client(&self) -> Client {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -95,7 +94,7 @@ struct Thread {
     list: Vec<u8>,
     number: usize,
     timeout: Duration,
-    client: Arc<AtomicI64>,
+    client: Arc<Mutex<Client>>,
 }
 
 impl Thread {
@@ -105,7 +104,7 @@ impl Thread {
             let answer = self.wait(&mut line, &request);
             if answer.is_err() {
                 line = None;
-                self.client.store(0, Ordering::Release);
+                self.is(Client::default());
             }
             let woken = Woken { waiter: self.number, first: request.first, want: request.want, answer };
             if mail.send(Mail::Woken(woken)).is_err() {
@@ -114,14 +113,19 @@ impl Thread {
         }
     }
 
+    fn is(&self, client: Client) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
     fn wait(&self, kept: &mut Option<Line>, request: &Request) -> Result<Value, Fault> {
         if kept.is_none() {
             let mut line = Line::open(&self.settings, Instant::now() + self.timeout)?;
+            line.identify()?;
             let mut note = Args::new("HSET");
-            note.add(&self.batches).add(waiter_field(self.number)).add(waiter_entry(line.id, &self.list));
+            note.add(&self.batches).add(waiter_field(self.number)).add(waiter_entry(line.client(), &self.list));
             line.ask(&Pack::one(&note))?;
             line.set_timeout(Some(WAIT + GRACE))?;
-            self.client.store(line.id, Ordering::Release);
+            self.is(line.client().clone());
             *kept = Some(line);
         }
         let Some(line) = kept else { return Ok(Value::Nil) };

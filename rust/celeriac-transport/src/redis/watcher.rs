@@ -1,16 +1,15 @@
 //! A connection on which the server speaks without being asked: broadcasts, and that a list which nobody blocks on has
 //! changed (client-side caching: the server tells once that a key we read is another now).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::{ProtocolVersion, PushKind, Value};
 
 use super::actor::Mail;
 use super::fault::Fault;
-use super::line::{Line, bytes, int};
+use super::line::{Client, Line, bytes, int};
 use super::pack::{Args, Pack};
 use super::settings::Settings;
 
@@ -33,7 +32,7 @@ pub(crate) struct Watched {
 /// The actor's end. The thread ends when its connection is closed and it is no longer wanted.
 pub(crate) struct Watcher {
     pub(crate) watched: Watched,
-    client: Arc<AtomicI64>,
+    client: Arc<Mutex<Client>>,
     wanted: Arc<()>,
 }
 
@@ -44,7 +43,7 @@ impl Watcher {
         timeout: Duration,
         mail: Sender<Mail>,
     ) -> Result<Self, std::io::Error> {
-        let client = Arc::new(AtomicI64::new(0));
+        let client = Arc::default();
         let wanted = Arc::new(());
         let thread = Thread {
             settings: Arc::clone(settings),
@@ -58,10 +57,10 @@ impl Watcher {
         Ok(Self { watched, client, wanted })
     }
 
-    /// Its connection's number; 0 while it has none.
-    pub(crate) fn client(&self) -> i64 {
+    /// Its connection; none's while it has none.
+    pub(crate) fn client(&self) -> Client {
         let _ = &self.wanted;
-        self.client.load(Ordering::Acquire)
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -69,7 +68,7 @@ struct Thread {
     settings: Arc<Settings>,
     watched: Watched,
     timeout: Duration,
-    client: Arc<AtomicI64>,
+    client: Arc<Mutex<Client>>,
     wanted: std::sync::Weak<()>,
     mail: Sender<Mail>,
 }
@@ -79,17 +78,22 @@ impl Thread {
         while self.wanted.strong_count() > 0 {
             // Without it there is the slow look of the actor, and it is the one that says that the broker is away.
             let Err(_) = self.listen() else { return };
-            self.client.store(0, Ordering::Release);
+            self.is(Client::default());
             if self.wanted.strong_count() > 0 {
                 std::thread::sleep(REST);
             }
         }
     }
 
+    fn is(&self, client: Client) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+
     /// Until the connection breaks; `Ok` if nobody listens to us any more.
     fn listen(&self) -> Result<(), Fault> {
         let settings = Settings { keepalive: true, ..(*self.settings).clone() };
         let mut line = Line::open_as(&settings, Instant::now() + self.timeout, ProtocolVersion::RESP3)?;
+        line.identify()?;
         if !self.watched.patterns.is_empty() {
             let mut subscribe = Args::new("PSUBSCRIBE");
             for pattern in &self.watched.patterns {
@@ -106,7 +110,7 @@ impl Thread {
             }
         }
         line.set_timeout(None)?;
-        self.client.store(line.id, Ordering::Release);
+        self.is(line.client().clone());
         loop {
             let Value::Push { kind, data } = line.receive()? else { continue };
             let sent = match kind {

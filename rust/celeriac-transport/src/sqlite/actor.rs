@@ -398,7 +398,7 @@ impl Actor {
             for end in &cycle.ends {
                 self.held.remove(&end.tag);
             }
-            (self.sink)(Event::Cycled { id: cycle.id, lost });
+            (self.sink)(Event::Cycled { id: cycle.id, lost, refused: Vec::new() });
         }
         if done.reclaimed && !self.held.is_empty() {
             (self.sink)(Event::Lost(self.held.drain().map(|(tag, _)| tag).collect()));

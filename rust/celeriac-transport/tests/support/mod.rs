@@ -116,7 +116,7 @@ impl Worker {
         cycle.credit_total = self.granted;
         self.consumer.submit(cycle);
         self.wait(|event| match event {
-            Some(Event::Cycled { id, lost }) if *id == number => Some(std::mem::take(lost)),
+            Some(Event::Cycled { id, lost, .. }) if *id == number => Some(std::mem::take(lost)),
             Some(Event::Failed { error, .. }) => panic!("{error}"),
             _ => None,
         })

@@ -194,15 +194,19 @@ impl Actor {
 
     /// Ends the waits: there is no credit for what they could bring. `all`: also those that were told already.
     pub(super) fn call_back(&mut self, all: bool) -> Result<(), Fault> {
+        let Some(line) = &mut self.line else { return Ok(()) };
         let mut pack = Pack::default();
         let mut called = Vec::new();
-        for (at, waiter) in self.waiters.iter_mut().enumerate() {
-            if waiter.armed.is_some() && (all || !waiter.called) && waiter.client() != 0 {
-                pack.words(&["CLIENT", "UNBLOCK", &waiter.client().to_string()]);
+        for (at, waiter) in self.waiters.iter().enumerate() {
+            let client = waiter.client();
+            if waiter.armed.is_some() && (all || !waiter.called) && line.knows(&client) {
+                pack.words(&["CLIENT", "UNBLOCK", &client.id.to_string()]);
                 called.push(at);
             }
         }
-        let Some(line) = self.line.as_mut().filter(|_| !pack.is_empty()) else { return Ok(()) };
+        if pack.is_empty() {
+            return Ok(());
+        }
         for (at, reply) in called.into_iter().zip(line.call(&pack)?) {
             self.waiters[at].called = int(&reply) == Some(1);
         }
@@ -223,10 +227,10 @@ impl Actor {
         for mail in later {
             drop(self.mail.send(mail));
         }
-        let late: Vec<i64> = self.waiters.iter().filter(|waiter| waiter.armed.is_some()).map(Waiter::client).collect();
+        let late: Vec<_> = self.waiters.iter().filter(|waiter| waiter.armed.is_some()).map(Waiter::client).collect();
         if let Some(line) = &mut self.line {
-            for client in late.into_iter().filter(|&client| client != 0) {
-                let _ = line.call(Pack::default().words(&["CLIENT", "KILL", "ID", &client.to_string()]));
+            for client in late {
+                let _ = line.end(&client);
             }
         }
     }

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use redis::Value;
-
 use super::Actor;
 use crate::contract::{Event, TransportError};
 use crate::redis::back;
 use crate::redis::clock::wall_ms;
 use crate::redis::fault::Fault;
-use crate::redis::line::{Line, text};
-use crate::redis::pack::Pack;
+use crate::redis::line::{Line, about};
 
 /// Longest pause between two attempts to connect; the first follows at once.
 const MOST_PAUSE: Duration = Duration::from_secs(1);
@@ -20,13 +17,9 @@ impl Actor {
         let mut line = Line::open(&self.settings, Instant::now() + self.timeout)?;
         line.set_timeout(Some(self.timeout))?;
         check_version(&mut line)?;
-        let (place, client) = &self.old_client;
-        // Another server has other connections under these numbers.
-        if place == line.place() {
-            line.call(Pack::default().words(&["CLIENT", "KILL", "ID", &client.to_string()]))?;
-        }
+        line.end(&self.old_client)?;
         let (_, now_ms, _) = back::lease(&mut line, &self.keys, &self.worker, Some(self.settings.lease))?;
-        self.old_client = (line.place().to_owned(), line.id);
+        self.old_client = line.client().clone();
         self.line = Some(line);
         self.renewed = Instant::now();
         self.skew(now_ms);
@@ -61,9 +54,7 @@ impl Actor {
     }
 
     pub(super) fn broke(&mut self, fault: Fault) {
-        if let Some(line) = self.line.take() {
-            self.old_client = (line.place().to_owned(), line.id);
-        }
+        self.line = None;
         self.retry_at = Instant::now() + self.pause;
         self.pause = (self.pause * 2).clamp(Duration::from_millis(50), MOST_PAUSE);
         if !std::mem::replace(&mut self.down, true) {
@@ -73,16 +64,8 @@ impl Actor {
 }
 
 fn check_version(line: &mut Line) -> Result<(), Fault> {
-    let mut pack = Pack::default();
-    // Who may not ask is served all the same.
-    let Ok(info) = line.ask(pack.words(&["INFO", "server"])) else {
-        return if line.is_sound() { Ok(()) } else { Err(Fault::Broken("the connection broke".to_owned())) };
-    };
-    let info = match info {
-        Value::VerbatimString { text, .. } => text,
-        other => text(&other).unwrap_or_default(),
-    };
-    let version = info.lines().find_map(|line| line.strip_prefix("redis_version:")).map(str::trim);
+    let info = line.identify()?;
+    let version = about(&info, "redis_version");
     let mut numbers = version.unwrap_or_default().split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     if let (Some(version), Some(major), Some(minor)) = (version, numbers.next(), numbers.next())
         && (major, minor) < (6, 2)

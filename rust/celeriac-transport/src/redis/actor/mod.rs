@@ -21,11 +21,11 @@ use super::ends::Memory;
 use super::fault::Fault;
 use super::held::Held;
 use super::keys::Keys;
-use super::line::Line;
+use super::line::{Client, Line};
 use super::settings::Settings;
 use super::waiter::{Waiter, Woken};
 use super::watcher::Watcher;
-use crate::contract::{Cycle, Event, EventSink, QueueSpec, TransportError};
+use crate::contract::{Cycle, Event, EventSink, QueueSpec, Refusal, TransportError};
 
 /// How often dead workers are looked for, and the queues without being told.
 const TICK: Duration = Duration::from_secs(1);
@@ -59,7 +59,7 @@ pub(crate) struct Actor {
     worker: String,
     line: Option<Line>,
     /// The last connection, to be closed by the server before we go on: what it still had under way must not come later.
-    old_client: (String, i64),
+    old_client: Client,
     specs: Vec<QueueSpec>,
     /// Fanout exchanges whose messages the hub wants as they are.
     broadcasts: Vec<QueueSpec>,
@@ -74,6 +74,8 @@ pub(crate) struct Actor {
     held: Held,
     /// Stored although their cycle failed: a later cycle that brings them again is told that they are done.
     settled: HashSet<DeliveryTag>,
+    /// What the server refused by itself; the next cycle that is answered says so.
+    refused: Vec<Refusal>,
     credit_total: u64,
     handed: u64,
     /// There may be messages to take.
@@ -124,7 +126,7 @@ impl Actor {
             mail,
             worker: celeriac_protocol::uuid::uuid7(wall_ms().unsigned_abs()).unwrap_or_else(|_| format!("{now:?}")),
             line: None,
-            old_client: (String::new(), 0),
+            old_client: Client::default(),
             specs: Vec::new(),
             broadcasts: Vec::new(),
             stale: true,
@@ -134,6 +136,7 @@ impl Actor {
             turn: 0,
             held: Held::default(),
             settled: HashSet::new(),
+            refused: Vec::new(),
             credit_total: 0,
             handed: 0,
             hungry: true,

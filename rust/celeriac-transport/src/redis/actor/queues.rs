@@ -112,10 +112,8 @@ impl Actor {
         let Some(watcher) = self.watcher.take() else { return };
         let client = watcher.client();
         drop(watcher);
-        if client != 0
-            && let Some(line) = &mut self.line
-        {
-            let _ = line.call(Pack::default().words(&["CLIENT", "KILL", "ID", &client.to_string()]));
+        if let Some(line) = &mut self.line {
+            let _ = line.end(&client);
         }
     }
 

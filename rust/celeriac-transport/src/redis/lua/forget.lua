@@ -4,6 +4,9 @@
 -- ARGV: worker, '1' if only while its lease is over, number of in-flight lists, for each: list, where its messages
 --       belong; then fields of the batches that are done with
 -- Answer: messages that lay in the in-flight lists; -1 if the worker lives
+--
+-- One that is given up as dead may only be cut off, and ask what became of its last call when it is back: the answer to that
+-- stays until it expires.
 if ARGV[2] == '1' then
   local time = redis.call('TIME')
   local lease = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -23,6 +26,9 @@ for from = at, #ARGV, 1000 do
 end
 if redis.call('HLEN', KEYS[2]) == 0 then
   redis.call('ZREM', KEYS[1], ARGV[1])
-  redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
+  redis.call('DEL', KEYS[2], KEYS[3])
+  if ARGV[2] ~= '1' then
+    redis.call('DEL', KEYS[4])
+  end
 end
 return count
