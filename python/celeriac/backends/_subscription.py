@@ -416,6 +416,7 @@ class Subscription:
         if not line.asked:
             raise ValueError("an answer came that nobody had asked for")
         asker, keys = line.asked.popleft()
+        self._attempts = 0  # only now: a server that loads its data confirms subscriptions, too
         if asker is None:
             return
         values = reply if isinstance(reply, list) else [reply]
@@ -474,11 +475,12 @@ class Subscription:
                 self._lost(broken)
 
     def _sleep(self, line: _Line, budget: float) -> None:
+        asked = bool(line.asked)  # looked at first: who asks now, without us, sets `heard` before
         now = time.monotonic()
         silence = now - line.heard
-        patience = self._answer_s if line.asked else self._idle_s
+        patience = self._answer_s if asked else self._idle_s
         if silence >= patience:
-            if line.asked:
+            if asked:
                 line.broken = ConnectionError(f"no answer in {self._answer_s:g} s")
                 return
             with self.lock, self._whole():
@@ -499,7 +501,6 @@ class Subscription:
                 raise ConnectionError("the server closed the connection")
             line.reader.feed(data)
             line.heard = time.monotonic()
-            self._attempts = 0
             for reply in line.reader.replies():
                 self._deal(line, reply)
                 if self._line is not line:
