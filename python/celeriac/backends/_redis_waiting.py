@@ -205,6 +205,8 @@ class PushedWatcher(Watcher):
             waiter.close()
 
     def _unwatch_all(self) -> None:
+        if self._waiter is not None:
+            self._waiter.close()
         self._waiter, self._ids = None, {}
 
     def _came(self, waiter: Waiter, key: bytes, value: bytes | None) -> None:

@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import ssl
 import threading
 import time
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from celeriac._forks import forks
 from celeriac.backends._resp import Push, Reader, ReplyError, pack
 
 if TYPE_CHECKING:
@@ -243,7 +242,7 @@ class Subscription:
         self._refusal = refused
         self.epoch = 0
         self._reset()
-        _every.add(self)
+        forks.tell(self)
 
     def _reset(self) -> None:
         self.lock = threading.Lock()
@@ -561,14 +560,3 @@ class Subscription:
         self._reset()
         if line is not None:
             line.close()
-
-
-_every: weakref.WeakSet[Subscription] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for subscription in list(_every):
-        subscription.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import states
+from celeriac._forks import forks
 from celeriac.backends._coding import Coding, Write
 from celeriac.backends._marks import Marks
 from celeriac.backends._waiting import Waiting
@@ -509,6 +510,11 @@ class _Cache:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit or 0  # 0 or None: no limit; below 0: keeps nothing
         self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.after_fork()
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """What was read stays."""
         self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import states
+from celeriac._forks import forks
 from celeriac._version import __version__
 from celeriac.app._censor import sanitize_url
 from celeriac.backends import _redis_url
@@ -79,6 +80,11 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
         self._passing = self._passing_errors()
         self._client: Any = None
         self._subscription: Subscription | None = None
+        self.after_fork()
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """The pool and the subscription see to their connections themselves."""
         self._opening = threading.Lock()
 
     def _given_url(self, url: str | None) -> str:
