@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from celeriac.backends._redis_waiting import PushedWaiting
 from celeriac.backends._subscription import RetryPolicy, Subscription
+from celeriac.backends.base import _Cache
+from celeriac.exceptions import TimeoutError
 
 POLICY = {"max_retries": 3, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 CONFIRMED = b">3\r\n$9\r\nsubscribe\r\n$1\r\nk\r\n:1\r\n"
@@ -118,3 +121,40 @@ def test_a_closed_waiter_is_forgotten_while_another_one_reads(serve: Any) -> Non
     server.ends[0].sendall(b"$-1\r\n>3\r\n$7\r\nmessage\r\n$1\r\nk\r\n$1\r\nv\r\n")
     reading.join(20)
     assert not reading.is_alive()
+
+
+class Backend(PushedWaiting):
+    _cache = _Cache(-1)
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    @property
+    def subscription(self) -> Subscription:
+        return self._subscription
+
+    def get_key_for_task(self, task_id: str, key: str = "") -> str:
+        return task_id + key
+
+    def _decoded(self, task_id: str, value: Any) -> dict[str, Any]:
+        return {"status": "SUCCESS", "result": value, "task_id": task_id}
+
+
+def test_a_wait_without_time_looks_at_every_result(serve: Any) -> None:
+    """They are asked for in several commands, and the first answer is not the last."""
+    ids = [f"{number}" for number in range(1500)]
+    server, subscription = serve(b"*1000\r\n" + b"+done\r\n" * 1000)
+    found = Backend(subscription).get_many(ids, timeout=0)
+    seen = {next(found)[0]}
+    server.ends[0].sendall(b"*500\r\n" + b"+done\r\n" * 500)
+    seen |= {task_id for task_id, _ in found}
+    assert seen == set(ids)
+
+
+def test_a_wait_without_time_ends_once_it_has_looked(serve: Any) -> None:
+    server, subscription = serve(b"*1000\r\n" + b"_\r\n" * 1000 + b"*500\r\n" + b"+done\r\n" * 499 + b"_\r\n")
+    found = Backend(subscription).get_many([f"{number}" for number in range(1500)], timeout=0)
+    assert len([next(found) for _ in range(499)]) == 499
+    with pytest.raises(TimeoutError):
+        next(found)
+    assert subscription._waiters == set()
