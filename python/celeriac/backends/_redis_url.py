@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
-from celeriac.app._censor import sanitize_url
 from celeriac.exceptions import ImproperlyConfigured
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +45,7 @@ _NUMBERS: dict[str, Any] = {
     "socket_read_size": int,
 }
 _FLAGS = frozenset({"retry_on_timeout", "socket_keepalive", "ssl_check_hostname"})
+_ENCODE = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'"
 _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 
@@ -52,7 +53,7 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 class Place:
     """A store: parameters of redis-py's connections, and with Sentinel the addresses of those that know it."""
 
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict, repr=False)  # with the password
     tls: bool = False
     sentinels: list[tuple[str, int]] = field(default_factory=list)
 
@@ -108,6 +109,9 @@ def _parse(url: str, conf: Any) -> Place:
     first, *others = [part for each in url.split(";") if (part := each.strip())] or ["redis://"]
     scheme = first.partition("://")[0]
     parts = urlsplit(first)
+    if scheme in _TCP or scheme == "sentinel":
+        for each in (first, *others):
+            _check_login(urlsplit(each))
     query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     if scheme == "sentinel":
         place.sentinels = [_address(urlsplit(each), SENTINEL_PORT) for each in (first, *others)]
@@ -169,6 +173,17 @@ def _apply_query(params: dict[str, Any], query: Mapping[str, str], *, tls: bool)
             params[name] = text.lower() not in {"", "0", "f", "false", "n", "no"}
         else:
             params[name] = text
+
+
+def _check_login(parts: SplitResult) -> None:
+    """A password that is not percent-encoded ends where the address seems to. The error must not show the pieces."""
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"the port must be a number from 0 to 65535; {_ENCODE}") from None
+    names = (pair.partition("=")[0] for pair in parts.query.split("&"))
+    if "@" in parts.path + parts.fragment or any("@" in name for name in names):
+        raise ValueError(f"it has an '@' after its address; {_ENCODE}")
 
 
 def _address(parts: SplitResult, port: int) -> tuple[str, int]:

@@ -117,7 +117,7 @@ class Backend(Coding, Marks, Waiting):
 
     def as_uri(self, include_password: bool = False) -> str:
         """The URL, without its password unless asked for."""
-        from celeriac.app._censor import sanitize_url
+        from celeriac.utils.url import sanitize_url
 
         url = self.url or ""
         return url if include_password else sanitize_url(url)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from celeriac import states
 from celeriac._forks import forks
 from celeriac._version import __version__
-from celeriac.app._censor import sanitize_url
 from celeriac.backends import _redis_url
 from celeriac.backends._redis_waiting import PushedWaiting
 from celeriac.backends._subscription import Lost, RetryPolicy, Subscription
@@ -30,6 +29,7 @@ from celeriac.exceptions import (
     ImproperlyConfigured,
     OperationalError,
 )
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
