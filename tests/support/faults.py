@@ -94,7 +94,11 @@ class Trial:
 
     def wait_done(self, tasks: int, timeout: float = 30) -> None:
         """Returns when `tasks` different tasks have run."""
-        wait_until(lambda: len(self.journal.counts()) >= tasks, timeout=timeout, what=f"{tasks} tasks done")
+        try:
+            wait_until(lambda: len(self.journal.counts()) >= tasks, timeout=timeout, what=f"{tasks} tasks done")
+        except TimeoutError as error:
+            done = len(self.journal.counts())
+            raise TimeoutError(f"{error}: {done} are done; {self.stock()}; {self._outputs()}") from None
 
     def settle(self, timeout: float = 60) -> Stock:
         """Returns the stock once nothing waits any more, at two looks: all is done or dead."""
