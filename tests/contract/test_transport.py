@@ -8,7 +8,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -16,16 +15,6 @@ from celeriac._bridge.broker import Broker, QueueDepth, ResultStore, open_broker
 from celeriac.exceptions import BrokerRefused, BrokerUnavailable, ImproperlyConfigured
 
 NOW, LATER = None, 4_102_444_800_000  # the year 2100
-
-
-@pytest.fixture(params=["sqlite", "memory", "redis", "redis-cluster"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh store of each kind."""
-    if request.param == "redis-cluster":
-        return str(request.getfixturevalue("redis_cluster").url)
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_server").url)
-    return f"sqlite:///{tmp_path / 'broker.db'}" if request.param == "sqlite" else f"memory://{uuid.uuid4().hex}"
 
 
 @pytest.fixture
@@ -39,11 +28,6 @@ def waited_for(is_redis: bool) -> None:
     """For tests of waiting in the store: who waits on Redis subscribes instead."""
     if is_redis:
         pytest.skip("results on Redis are waited for by subscription")
-
-
-@pytest.fixture
-def broker(url: str) -> Broker:
-    return open_broker(url)
 
 
 @pytest.fixture

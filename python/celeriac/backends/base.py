@@ -409,11 +409,20 @@ class KeyValueStoreBackend(Backend):
         request: Context | None = None,
         **kwargs: Any,
     ) -> Any:
-        meta = self.meta_for(task_id, state, result, traceback, request)
+        write = self.encode_write(task_id, state, result, request, traceback)
+        job = request._job if request is not None else None
+        if job is not None and self.hub_url is not None and self is self.app.backend:
+            # Through the hub like the task's final state, so that it cannot arrive after it.
+            job.progress([write])
+        else:
+            self._put_state(task_id, state, write)
+        return result
+
+    def _put_state(self, task_id: str, state: str, write: Write) -> None:
+        key, value, _, _ = write
         # A redelivered copy of a task that succeeded must not unmake the success.
         if self._get_task_meta_for(task_id)["status"] != states.SUCCESS:
-            self._set_with_state(self.get_key_for_task(task_id), self.encode_meta(meta), state)
-        return result
+            self._set_with_state(key, value, state)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         return self._decoded(task_id, self.get(self.get_key_for_task(task_id)))

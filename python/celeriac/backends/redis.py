@@ -34,8 +34,6 @@ from celeriac.utils.url import sanitize_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from celeriac.app.context import Context
-
 __all__ = ["RedisBackend", "SentinelBackend"]
 
 logger = logging.getLogger(__name__)
@@ -235,22 +233,6 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
 
     def expire(self, key: str, value: float) -> Any:
         return self._ensured(lambda: self.client.expire(key, max(math.ceil(value), 1)))
-
-    def _store_result(
-        self,
-        task_id: str,
-        result: Any,
-        state: str,
-        traceback: Any = None,
-        request: Context | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        job = request._job if request is not None else None
-        if job is not None and self.hub_url is not None and self is self.app.backend:
-            # Through the hub like the task's final state, so that it cannot arrive after it.
-            job.progress([self.encode_write(task_id, state, result, request, traceback)])
-            return result
-        return super()._store_result(task_id, result, state, traceback, request, **kwargs)
 
     # --- errors ------------------------------------------------------------------------------------------------
 
