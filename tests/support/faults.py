@@ -97,8 +97,8 @@ class Trial:
         try:
             wait_until(lambda: len(self.journal.counts()) >= tasks, timeout=timeout, what=f"{tasks} tasks done")
         except TimeoutError as error:
-            done = len(self.journal.counts())
-            raise TimeoutError(f"{error}: {done} are done; {self.stock()}; {self._outputs()}") from None
+            facts = f"{len(self.accepted)} accepted, {len(self.doubtful)} in doubt, {len(self.journal.counts())} done"
+            raise TimeoutError(f"{error}: {facts}; {self.stock()}; {self._outputs()}") from None
 
     def settle(self, timeout: float = 60) -> Stock:
         """Returns the stock once nothing waits any more, at two looks: all is done or dead."""
