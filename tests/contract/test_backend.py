@@ -312,7 +312,7 @@ def test_await(app: Celery, backend: Any) -> None:
     async def main() -> Any:
         results = [app.AsyncResult(f"id-{number}") for number in range(50)]
         waiting = [asyncio.ensure_future(result) for result in results]
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)  # one turn of the loop, in which each of them begins to wait
         for number in range(50):
             backend.mark_as_done(f"id-{number}", number)
         return await asyncio.gather(*waiting)

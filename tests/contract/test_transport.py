@@ -13,6 +13,7 @@ import pytest
 
 from celeriac._bridge.broker import Broker, QueueDepth, ResultStore, open_broker, open_results
 from celeriac.exceptions import BrokerRefused, BrokerUnavailable, ImproperlyConfigured
+from tests.support.waiting import wait_until
 
 NOW, LATER = None, 4_102_444_800_000  # the year 2100
 
@@ -250,16 +251,20 @@ def in_child(work: Callable[[], None]) -> None:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    ended: list[int] = []
+
+    def has_ended() -> bool:
         done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            assert status == 0
-            return
-        time.sleep(0.005)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
-    pytest.fail("the child hangs")
+        ended.extend([status] if done else [])
+        return bool(done)
+
+    try:
+        wait_until(has_ended, timeout=30, what="end of the child")
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    assert ended == [0]
 
 
 def test_forked_child_has_the_same_file_and_a_memory_of_its_own(
