@@ -46,7 +46,7 @@ _NUMBERS: dict[str, Any] = {
 }
 _FLAGS = frozenset({"retry_on_timeout", "socket_keepalive", "ssl_check_hostname"})
 _ENCODE = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'"
-_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_TLS_OF_THE_HUB = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"})
 
 
 @dataclass
@@ -73,6 +73,8 @@ class Place:
         query = ""
         if self.tls:
             given = {name: value for name, value in params.items() if name.startswith("ssl_") and value is not None}
+            if not given.keys() <= _TLS_OF_THE_HUB:
+                return None
             query = f"?{urlencode(given)}"
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{login}{_bracketed(params['host'])}:{params['port']}/{db}{query}"

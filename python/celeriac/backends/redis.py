@@ -264,7 +264,8 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
         if code == "NOPERM" or isinstance(exc, exceptions.NoPermissionError):
             return BrokerRefused(
                 f"result backend {where} forbids a command or key: {text}\nhint: the user needs GET, MGET, SET, SETEX, "
-                "DEL, EXPIRE, INCR, PUBLISH, SUBSCRIBE and UNSUBSCRIBE for keys and channels of results"
+                "DEL, EXPIRE, INCRBY, MULTI, EXEC, PUBLISH, SUBSCRIBE and UNSUBSCRIBE for keys and channels of "
+                "results, SELECT and PING"
             )
         if "DB index" in text or "Invalid Database" in text:
             return BrokerRefused(

@@ -223,6 +223,12 @@ def test_a_password_that_is_not_encoded_is_refused_and_not_shown(url: str, chara
     assert "rty" not in str(caught.value)
 
 
+def test_a_place_that_only_redis_py_reaches_has_no_url_for_the_hub() -> None:
+    assert place("rediss://h?ssl_ca_certs=/ca&ssl_check_hostname=no").hub_url() is not None
+    assert place("rediss://h?ssl_ca_path=/etc/ssl/certs").hub_url() is None
+    assert place("rediss://h?ssl_certfile=/c&ssl_keyfile=/k&ssl_password=pw").hub_url() is None
+
+
 def test_an_at_sign_elsewhere_is_welcome() -> None:
     assert place("redis://me:p@ss@h/1?client_name=a@b").params["password"] == "p@ss"
     assert place("redis://h:1/1?client_name=a@b").params["client_name"] == "a@b"
