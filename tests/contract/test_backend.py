@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import itertools
 import json
@@ -28,6 +29,7 @@ from celeriac.exceptions import (
     WorkerLostError,
 )
 from celeriac.result import AsyncResult, GroupResult, ResultSet
+from tests.support.waiting import wait_until
 
 _numbers = itertools.count()
 
@@ -311,7 +313,7 @@ def test_await(app: Celery, backend: Any) -> None:
     async def main() -> Any:
         results = [app.AsyncResult(f"id-{number}") for number in range(50)]
         waiting = [asyncio.ensure_future(result) for result in results]
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)  # one turn of the loop, in which each of them begins to wait
         for number in range(50):
             backend.mark_as_done(f"id-{number}", number)
         return await asyncio.gather(*waiting)
@@ -346,6 +348,38 @@ def test_then_is_called_without_anybody_waiting(app: Celery, backend: Any) -> No
     assert event.wait(10)
     app.AsyncResult("id").then(tell)
     assert told == [("id", 7), ("id", 7)]
+
+
+def test_a_callback_that_raises_harms_no_other(app: Celery, backend: Any, caplog: Any) -> None:
+    told = threading.Event()
+    errors: list[Any] = []
+
+    def fail(result: Any) -> None:
+        raise RuntimeError(f"bad callback for {result.id}")
+
+    app.AsyncResult("bad").then(fail)
+    app.AsyncResult("good").then(lambda _: told.set(), on_error=errors.append)
+    backend.mark_as_done("bad", 1)
+    wait_until(lambda: "bad callback for bad" in caplog.text, timeout=10, what="report of the bad callback")
+    assert errors == []
+    backend.mark_as_done("good", 2)
+    assert told.wait(10)
+
+
+def test_waiting_goes_on_once_a_thread_can_be_started(app: Celery, backend: Any, monkeypatch: Any) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            app.AsyncResult("id").then(lambda _: None)
+    assert not backend.watcher._waiting
+    told = threading.Event()
+    app.AsyncResult("id").then(lambda _: told.set())
+    backend.mark_as_done("id", 1)
+    assert told.wait(10)
+
+
+def _no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
 
 
 def test_join(app: Celery, backend: Any) -> None:
@@ -411,6 +445,42 @@ def test_backends_and_results_can_be_pickled(app: Celery, backend: Any, kind: st
 def _child(app: Celery, task_id: str) -> None:
     assert app.AsyncResult("known").get(timeout=0) == 1
     app.backend.mark_as_done(task_id, os.getpid())
+
+
+def _awaits(app: Celery) -> None:
+    assert app.AsyncResult("known").get(timeout=10) == 1
+    told = threading.Event()
+    app.AsyncResult("known").then(lambda _: told.set())
+    assert told.wait(10)
+
+
+def test_a_fork_while_another_thread_has_the_locks(app: Celery, backend: Any, kind: str) -> None:
+    """Of the threads of the parent none is in the child that would ever release them."""
+    if kind not in {"sqlite", "redis"}:
+        pytest.skip("memory is not shared")
+    backend.mark_as_done("known", 1)
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.ExitStack() as stack:
+            for lock in (backend.watcher._lock, backend._cache._lock, getattr(backend, "_opening", None)):
+                if lock is not None:
+                    stack.enter_context(lock)
+            held.set()
+            release.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    process = multiprocessing.get_context("fork").Process(target=_awaits, args=(app,))
+    process.start()
+    process.join(20)
+    release.set()
+    thread.join(20)
+    try:
+        assert process.exitcode == 0
+    finally:
+        process.kill()
 
 
 def test_use_after_a_fork(app: Celery, backend: Any, kind: str) -> None:

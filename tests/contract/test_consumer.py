@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 
 import pytest
 
 from celeriac._bridge import hub as core
-from celeriac._bridge.broker import Broker, open_broker, open_results
+from celeriac._bridge.broker import Broker, open_results
 from tests.support.node import JOBS, Node, Row, envelope
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture(params=["sqlite", "memory", "redis", "redis-cluster"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A fresh broker of each kind."""
-    if request.param == "redis-cluster":
-        return str(request.getfixturevalue("redis_cluster").url)
-    if request.param == "redis":
-        return str(request.getfixturevalue("redis_server").url)
-    return f"sqlite:///{tmp_path / 'broker.db'}" if request.param == "sqlite" else f"memory://{uuid.uuid4().hex}"
-
-
-@pytest.fixture
-def broker(url: str) -> Broker:
-    return open_broker(url)
 
 
 @pytest.fixture

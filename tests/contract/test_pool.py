@@ -135,7 +135,7 @@ def test_as_many_tasks_run_at_once_as_the_pool_is_wide(parallel: Bench) -> None:
     worker = parallel.start(concurrency=3)
     sent = [parallel.send("wait", str(number)) for number in range(4)]
     parallel.began(3)
-    time.sleep(0.05)
+    time.sleep(0.05)  # for the fourth to begin, which it must not
     assert parallel.lines("start") == 3
     assert worker.pool is not None
     assert len(worker.pool.running_jobs()) == 3

@@ -16,6 +16,7 @@ import pytest
 
 from celeriac._bridge.broker import open_broker, open_results
 from celeriac.exceptions import BrokerCorrupt, BrokerFull, BrokerUnavailable, ImproperlyConfigured
+from tests.support.waiting import wait_until
 
 # The standard library's `sqlite3` is used here only on files that this process has not opened through celeriac:
 # closing one of its descriptors would drop this process's locks.
@@ -187,6 +188,7 @@ FILLER = """
 import resource, sys
 from celeriac._bridge.broker import open_broker
 from celeriac.exceptions import BrokerFull
+from tests.support.waiting import wait_until
 broker = open_broker(sys.argv[1])
 broker.publish("", "q", 0, None, b"first")
 resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
@@ -251,11 +253,7 @@ def test_a_replaced_file_is_noticed(tmp_path: Path) -> None:
     for name in os.listdir(tmp_path):
         if name.startswith("broker.db"):
             (tmp_path / name).unlink()
-    deadline = time.monotonic() + 10
-    while not path.exists():
-        assert time.monotonic() < deadline
-        broker.publish("", "q", 0, None, b"x")
-        time.sleep(0.05)
+    wait_until(lambda: broker.publish("", "q", 0, None, b"x") and path.exists(), timeout=10, what="file", every=0.05)
     assert ready(f"sqlite:///{path}") >= 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -501,6 +502,30 @@ def test_users_without_permission_are_told_which(tmp_path: Path, make_app: MakeA
         with pytest.raises(BrokerRefused, match="forbids a command or key"):
             app.AsyncResult("id").get(timeout=20)
         assert app.AsyncResult("id").state == "PENDING"
+
+
+def test_a_user_with_the_commands_of_the_hint_lacks_nothing(tmp_path: Path, make_app: MakeApp) -> None:
+    with RedisServer.start(tmp_path) as server, redis.Redis(port=server.port) as client:
+        client.execute_command("ACL", "SETUSER", "few", "on", ">pw", "~*", "&*", "-@all")
+        app = make_app(f"redis://few:pw@{HOST}:{server.port}/1", redis_backend_health_check_interval=1)
+        with pytest.raises(BrokerRefused, match="forbids a command or key") as caught:
+            app.backend.mark_as_done("id", 1)
+        allowed = re.findall(r"\b[A-Z]{3,}\b", str(caught.value).partition("the user needs")[2])
+        client.execute_command("ACL", "SETUSER", "few", *(f"+{name.lower()}" for name in allowed))
+        app.close()
+        waiting = Waiting(app, "late")
+        pinged = lambda: client.info("commandstats").get("cmdstat_ping", {}).get("calls", 0)  # noqa: E731 - one line
+        before = pinged()
+        wait_until(lambda: pinged() > before, timeout=10, what="PING of the connection that waits")
+        app.backend.mark_as_done("late", 1)
+        assert waiting.end() == 1
+        members = ResultSet([app.AsyncResult("late"), app.AsyncResult("nobody")], app=app)
+        with pytest.raises(TimeoutError):
+            members.get(timeout=0)
+        assert app.backend.incr("number") == 1
+        app.backend.expire("number", 10)
+        app.AsyncResult("late").forget()
+        assert app.AsyncResult("late").state == "PENDING"
 
 
 def test_what_is_no_record_fails_one_wait_alone(app: Celery, admin: Any) -> None:

@@ -6,14 +6,12 @@ The proxy stops passing bytes at that point, so nothing that the worker would do
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pytest
 import redis
 
-from tests.support.faults import Trial, redis_trial
+from tests.support.faults import Trial
 from tests.support.proxy import Direction, Proxy
 from tests.support.redis_scripts import load_scripts
 from tests.support.redis_server import RedisServer
@@ -57,18 +55,6 @@ POINTS = {
     # The next attempt is stored in the step that settles the one before it, and is taken by who waits.
     "retry": Point("celeriac.state", "t.note_retried", (), HELD, HELD, 0),
 }
-
-
-@pytest.fixture
-def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
-    with Proxy.start(redis_server.port) as made:
-        yield made
-
-
-@pytest.fixture
-def trial(redis_server: RedisServer, proxy: Proxy, tmp_path: Path) -> Iterator[Trial]:
-    with redis_trial(redis_server, tmp_path, proxy=proxy, conf=CONF) as made:
-        yield made
 
 
 @pytest.fixture

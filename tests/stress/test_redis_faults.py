@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,17 +27,9 @@ TASKS = 400
 CONF = {"task_max_crashes": 1_000_000, "broker_transport_options": {"lease": 2}}
 
 
-@pytest.fixture
-def proxy(redis_server: RedisServer) -> Iterator[Proxy]:
-    with Proxy.start(redis_server.port) as made:
-        yield made
-
-
 @pytest.fixture(params=["threads", "prefork"])
-def trial(request: pytest.FixtureRequest, redis_server: RedisServer, proxy: Proxy, tmp_path: Path) -> Iterator[Trial]:
-    """Workers reach the server through the proxy."""
-    with redis_trial(redis_server, tmp_path, proxy=proxy, pool=request.param, conf=CONF) as made:
-        yield made
+def pool(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def test_a_killed_workers_tasks_are_done_by_another(trial: Trial) -> None:

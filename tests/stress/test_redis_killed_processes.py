@@ -68,6 +68,7 @@ def test_tasks_survive_the_death_of_any_process_at_any_moment(endless: Trial) ->
     assert repeats <= killed["child"] + 2 * 64 * killed["worker"], killed
     assert worker.stop() == 0
     assert trial.stock() == Stock(0, 0, 0, 0)
+    print(f"killed: {killed}; {len(trial.accepted)} tasks, {repeats} runs more than one each")
 
 
 def test_sigterm_under_load_loses_nothing_and_repeats_nothing(endless: Trial) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.support.faults import Trial, redis_trial
+from tests.support.faults import Trial
 from tests.support.proxy import Proxy
 from tests.support.redis_scripts import load_scripts
 from tests.support.redis_server import RedisServer
@@ -39,18 +39,6 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
     folder.mkdir()
     with RedisServer.start(folder, args=["--appendonly", "yes", "--appendfsync", "always"]) as started:
         yield started
-
-
-@pytest.fixture
-def proxy(server: RedisServer) -> Iterator[Proxy]:
-    with Proxy.start(server.port) as made:
-        yield made
-
-
-@pytest.fixture
-def trial(server: RedisServer, proxy: Proxy, tmp_path: Path) -> Iterator[Trial]:
-    with redis_trial(server, tmp_path, proxy=proxy, conf=CONF) as made:
-        yield made
 
 
 @contextlib.contextmanager

@@ -94,7 +94,11 @@ class Trial:
 
     def wait_done(self, tasks: int, timeout: float = 30) -> None:
         """Returns when `tasks` different tasks have run."""
-        wait_until(lambda: len(self.journal.counts()) >= tasks, timeout=timeout, what=f"{tasks} tasks done")
+        try:
+            wait_until(lambda: len(self.journal.counts()) >= tasks, timeout=timeout, what=f"{tasks} tasks done")
+        except TimeoutError as error:
+            facts = f"{len(self.accepted)} accepted, {len(self.doubtful)} in doubt, {len(self.journal.counts())} done"
+            raise TimeoutError(f"{error}: {facts}; {self.stock()}; {self._outputs()}") from None
 
     def settle(self, timeout: float = 60) -> Stock:
         """Returns the stock once nothing waits any more, at two looks: all is done or dead."""

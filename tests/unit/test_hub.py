@@ -27,6 +27,7 @@ from celeriac._bridge.hub import (
     Port,
 )
 from celeriac.exceptions import ForkedProcessError, ImproperlyConfigured
+from tests.support.waiting import wait_until
 
 QUEUE = ("jobs", "jobs", "direct", "jobs")
 LONG_MS = 10_000
@@ -95,10 +96,7 @@ class Node:
 
     def settled(self, stats: str, count: int) -> None:
         """Waits until a counter has risen; the hub publishes it when it is true."""
-        deadline = time.monotonic() + LONG_MS / 1000
-        while self.hub.stats()[stats] < count:
-            assert time.monotonic() < deadline, f"{stats} < {count}: {self.hub.stats()}"
-            time.sleep(0.001)
+        wait_until(lambda: self.hub.stats()[stats] >= count, timeout=LONG_MS / 1000, what=f"{stats} >= {count}")
 
     def depth(self) -> tuple[int, int, int]:
         [row] = [row for row in self.broker.depths() if row.name == "jobs"]

@@ -5,10 +5,10 @@ Both are cheap to make, open at first use, may be used from any thread, and open
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from celeriac import _core
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,6 @@ Publication: TypeAlias = tuple[str, str, int, "int | None", bytes]
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a call may wait for the broker before it raises BrokerUnavailable."""
-
-_PASSWORD = re.compile(r"(?<=://)([^/@:]*):([^/]*)(?=@)")
 
 
 class QueueDepth(NamedTuple):
@@ -43,11 +41,6 @@ class DeadLetter(NamedTuple):
     envelope: bytes
 
 
-def redacted(url: str) -> str:
-    """`url` without its password, for logs and errors."""
-    return _PASSWORD.sub(r"\1:**", url)
-
-
 class Broker:
     """The producer's and the operator's side of a broker.
 
@@ -56,7 +49,7 @@ class Broker:
     """
 
     def __init__(self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.url = redacted(url)
+        self.url = sanitize_url(url)
         self._core = _core.Broker(url, dict(options or {}), _ms(timeout))
         # The hot call, without a frame of Python in between.
         self.publish = self._core.publish
@@ -120,7 +113,7 @@ class ResultStore:
     """Results on Redis, SQLite or in memory, as bytes under a key. Raises what `Broker` raises."""
 
     def __init__(self, url: str, options: Mapping[str, object] | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
-        self.url = redacted(url)
+        self.url = sanitize_url(url)
         self._core = _core.ResultStore(url, dict(options or {}), _ms(timeout))
         self.get = self._core.get
         self.put = self._core.put

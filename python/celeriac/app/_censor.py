@@ -6,16 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["censor", "sanitize_url"]
+from celeriac.utils.url import sanitize_url
+
+__all__ = ["censor"]
 
 _SECRET = re.compile("API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE|BEAT_DBURI", re.IGNORECASE)
 _STARS = "********"
-_LOGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]*://)(?P<user>[^:/@\s]*):(?P<password>[^@\s]*)@", re.IGNORECASE)
-
-
-def sanitize_url(url: str) -> str:
-    """`url`, or several in one text, without passwords: ``redis://:**@host/0``."""
-    return _LOGIN.sub(lambda m: f"{m['scheme']}{m['user']}:**@", url)
 
 
 def censor(values: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from celeriac.app._censor import sanitize_url
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from typing_extensions import Self

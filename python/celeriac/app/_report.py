@@ -6,7 +6,7 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 from celeriac import __version__
-from celeriac.app._censor import sanitize_url
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from celeriac.app.base import Celery

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from celeriac import __version__, signals
-from celeriac.app._censor import sanitize_url
 from celeriac.app.config import DEFAULT_BROKER_URL, environment
 from celeriac.exceptions import WorkerTerminate
 from celeriac.platforms import (
@@ -23,6 +22,7 @@ from celeriac.platforms import (
     isatty,
     set_process_title,
 )
+from celeriac.utils.url import sanitize_url
 from celeriac.worker import WorkController
 from celeriac.worker._options import without_effect
 from celeriac.worker._shutdown import Stage, exit_code, next_stage

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
-from celeriac.app._censor import sanitize_url
 from celeriac.exceptions import ImproperlyConfigured
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,14 +47,15 @@ _NUMBERS: dict[str, Any] = {
     "socket_read_size": int,
 }
 _FLAGS = frozenset({"retry_on_timeout", "socket_keepalive", "ssl_check_hostname"})
-_TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_ENCODE = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'"
+_TLS_OF_THE_HUB = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"})
 
 
 @dataclass
 class Place:
     """A store: parameters of redis-py's connections, and the addresses of Sentinels or nodes that know where it is."""
 
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict, repr=False)  # with the password
     tls: bool = False
     sentinels: list[tuple[str, int]] = field(default_factory=list)
     nodes: list[tuple[str, int]] = field(default_factory=list)
@@ -66,6 +67,9 @@ class Place:
         params = self.params
         if "credential_provider" in params or (self.sentinels and self.tls):
             return None
+        certificates = {name: value for name, value in params.items() if name.startswith("ssl_") and value is not None}
+        if self.tls and not certificates.keys() <= _TLS_OF_THE_HUB:
+            return None
         login = ""
         if params.get("password") or params.get("username"):
             login = f"{_quoted(params.get('username'))}:{_quoted(params.get('password'))}@"
@@ -73,18 +77,15 @@ class Place:
         if self.nodes:
             hosts = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.nodes)
             scheme = "rediss+cluster" if self.tls else "redis+cluster"
-            query = urlencode({"global_keyprefix": self.keyprefix, **self._certificates()})
+            query = urlencode({"global_keyprefix": self.keyprefix, **certificates})
             return f"{scheme}://{login}{hosts}/?{query}"
         if self.sentinels:
             return ";".join(f"sentinel://{login}{_bracketed(host)}:{port}/{db}" for host, port in self.sentinels)
         if "path" in params:
             return f"redis+socket://{login}{quote(params['path'])}?virtual_host={db}"
-        query = f"?{urlencode(self._certificates())}" if self.tls else ""
+        query = f"?{urlencode(certificates)}" if self.tls else ""
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{login}{_bracketed(params['host'])}:{params['port']}/{db}{query}"
-
-    def _certificates(self) -> dict[str, Any]:
-        return {name: value for name, value in self.params.items() if name.startswith("ssl_") and value is not None}
 
 
 def driver() -> Any:
@@ -118,6 +119,9 @@ def _parse(url: str, conf: Any) -> Place:
     first, *others = [part for each in url.split(";") if (part := each.strip())] or ["redis://"]
     scheme = first.partition("://")[0]
     parts = urlsplit(first)
+    if scheme in _TCP or scheme == "sentinel":
+        for each in (first, *others):
+            _check_login(urlsplit(each))
     query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     if scheme == "sentinel":
         place.sentinels = [_address(urlsplit(each), SENTINEL_PORT) for each in (first, *others)]
@@ -212,6 +216,17 @@ def _apply_query(params: dict[str, Any], query: Mapping[str, str], *, tls: bool)
             params[name] = text.lower() not in {"", "0", "f", "false", "n", "no"}
         else:
             params[name] = text
+
+
+def _check_login(parts: SplitResult) -> None:
+    """A password that is not percent-encoded ends where the address seems to. The error must not show the pieces."""
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError(f"the port must be a number from 0 to 65535; {_ENCODE}") from None
+    names = (pair.partition("=")[0] for pair in parts.query.split("&"))
+    if "@" in parts.path + parts.fragment or any("@" in name for name in names):
+        raise ValueError(f"it has an '@' after its address; {_ENCODE}")
 
 
 def _address(parts: SplitResult, port: int) -> tuple[str, int]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["PushedWaiting", "PushedWatcher"]
 
 _FIRST_LOOK_S = 1.0
-"""What is stored already must be found by `get(timeout=0)`, too: the first look may take this long."""
 
 
 class PushedWaiting:
@@ -92,11 +91,12 @@ class PushedWaiting:
             return
         turns = Turns(timeout, interval, on_interval, polling=False)
         rounds = 0
+        look = _FirstLook(left, timeout)
         waiter = self.subscription.waiter(left)
         try:
-            patience = turns.next() if timeout is None or timeout >= _FIRST_LOOK_S else _FIRST_LOOK_S
             while True:
-                for key, value in waiter.take(patience):
+                for key, value in waiter.take(look.left() or turns.next()):
+                    look.unseen.discard(key)
                     if value is None or key not in left:
                         continue
                     meta = self._decoded(left[key], value)
@@ -117,7 +117,6 @@ class PushedWaiting:
                 rounds += 1
                 if max_iterations is not None and rounds >= max_iterations:
                     raise TimeoutError(f"{len(left)} results were not ready after {rounds} looks")
-                patience = turns.next()
         except GeneratorExit:
             if left:
                 waiter.abandon()
@@ -158,6 +157,18 @@ class PushedWaiting:
         """`(id, meta)` of the members of a `ResultSet` as they become ready."""
         ids = [each.id for each in result.results]
         return self.get_many(ids, timeout, interval, no_ack, on_message, on_interval)
+
+
+class _FirstLook:
+    """What is stored already must be found by `get(timeout=0)`, too: the first look at each key may take this long."""
+
+    def __init__(self, keys: Iterable[bytes], timeout: float | None) -> None:
+        self.unseen = set() if timeout is None or timeout >= _FIRST_LOOK_S else set(keys)
+        self._until = time.monotonic() + _FIRST_LOOK_S
+
+    def left(self) -> float:
+        """Seconds that it may still take; 0 once every key was looked at."""
+        return max(self._until - time.monotonic(), 0.0) if self.unseen else 0.0
 
 
 class PushedWatcher(Watcher):
@@ -205,6 +216,8 @@ class PushedWatcher(Watcher):
             waiter.close()
 
     def _unwatch_all(self) -> None:
+        if self._waiter is not None:
+            self._waiter.close()
         self._waiter, self._ids = None, {}
 
     def _came(self, waiter: Waiter, key: bytes, value: bytes | None) -> None:

@@ -51,6 +51,7 @@ class Reader:
         self._at = 0
         self._later: list[bytes] = []
         self._missing = 0
+        self._half: tuple[list[Any], int] | None = None  # the reply that is not whole: its first items, and how many
 
     def feed(self, data: bytes) -> None:
         """Bytes that have arrived."""
@@ -67,11 +68,13 @@ class Reader:
         self._later.clear()
         size = len(self._data)
         while self._at < size:
-            began = self._at
+            began, half = self._at, self._half
+            self._half = None
             try:
-                reply = self._value()
+                reply = self._value() if half is None else self._items(*half)
             except _Incomplete as exc:
-                self._at = began
+                if self._half is None:
+                    self._at = began
                 self._missing = exc.missing
                 return
             yield reply
@@ -86,10 +89,23 @@ class Reader:
         if kind in _BULKS:
             return self._bulk(kind, int(head))
         if kind == _PUSH:
-            return Push([self._value() for _ in range(int(head))])
+            return self._items(Push(), int(head))
         if kind in _LISTS:
-            return None if head == b"-1" else [self._value() for _ in range(int(head))]
+            return None if head == b"-1" else self._items([], int(head))
         return self._rare(kind, head)
+
+    def _items(self, items: list[Any], count: int) -> list[Any]:
+        """`items` with those that are still missing of `count`."""
+        began = self._at
+        try:
+            while len(items) < count:
+                items.append(self._value())
+                began = self._at
+        except _Incomplete:
+            # Or a thousand large values would be read again for each that comes. Of nested ones the outermost is kept.
+            self._at, self._half = began, (items, count)
+            raise
+        return items
 
     def _bulk(self, kind: int, size: int) -> Any:
         if size < 0:
@@ -112,7 +128,14 @@ class Reader:
         if kind == _NULL:
             return None
         if kind == _MAP:
-            return {self._value(): self._value() for _ in range(int(head))}
+            return self._map(int(head))
         if kind in (_SIMPLE, _DOUBLE, _BIG, _BOOLEAN):
             return head
         raise ValueError(f"the server does not speak Redis' protocol: a reply begins with {bytes([kind])!r}")
+
+    def _map(self, count: int) -> dict[Any, Any]:
+        try:
+            return {self._value(): self._value() for _ in range(count)}
+        except _Incomplete:
+            self._half = None  # read again from its beginning
+            raise

@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
 import socket
 import ssl
 import threading
 import time
-import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from celeriac._forks import forks
 from celeriac.backends._resp import Push, Reader, ReplyError, pack
 
 if TYPE_CHECKING:
@@ -263,7 +262,7 @@ class Subscription:
         self._message = b"smessage" if sharded else b"message"
         self.epoch = 0
         self._reset()
-        _every.add(self)
+        forks.tell(self)
 
     def _reset(self) -> None:
         self.lock = threading.Lock()
@@ -448,6 +447,7 @@ class Subscription:
         if not line.asked:
             raise ValueError("an answer came that nobody had asked for")
         asker, keys = line.asked.popleft()
+        self._attempts = 0  # only now: a server that loads its data confirms subscriptions, too
         if asker is None:
             return
         values = reply if isinstance(reply, list) else [reply]
@@ -525,11 +525,12 @@ class Subscription:
                 self._lost(broken)
 
     def _sleep(self, line: _Line, budget: float) -> None:
+        asked = bool(line.asked)  # looked at first: who asks now, without us, sets `heard` before
         now = time.monotonic()
         silence = now - line.heard
-        patience = self._answer_s if line.asked else self._idle_s
+        patience = self._answer_s if asked else self._idle_s
         if silence >= patience:
-            if line.asked:
+            if asked:
                 line.broken = ConnectionError(f"no answer in {self._answer_s:g} s")
                 return
             with self.lock, self._whole():
@@ -554,7 +555,6 @@ class Subscription:
                 raise ConnectionError("the server closed the connection")
             line.reader.feed(data)
             line.heard = time.monotonic()
-            self._attempts = 0
             for reply in line.reader.replies():
                 self._deal(line, reply)
                 if self._line is not line:
@@ -617,14 +617,3 @@ class Subscription:
         self._reset()
         if line is not None:
             line.close()
-
-
-_every: weakref.WeakSet[Subscription] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for subscription in list(_every):
-        subscription.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -6,17 +6,20 @@ to be put away. A waiter registers first and looks at the store afterwards, so a
 
 from __future__ import annotations
 
-import os
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from celeriac import states
+from celeriac._forks import forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = ["LINGER_S", "Watcher"]
+
+logger = logging.getLogger(__name__)
 
 LINGER_S = 1.0
 _POLL_S = 0.5
@@ -30,10 +33,14 @@ class Watcher:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
+        self.after_fork()
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """The thread is the parent's, and so are those who waited."""
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Callable[[Any], Any]]] = {}
         self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
 
     def add(self, task_id: str, callback: Callable[[Any], Any]) -> None:
         """Calls `callback(meta)` when the task is ready, or `callback(exception)` if the store fails.
@@ -42,14 +49,17 @@ class Watcher:
         every store.
         """
         with self._lock:
-            if self._pid != os.getpid():
-                # After a fork: the thread is the parent's, and so are those who waited.
-                self._pid, self._thread, self._waiting = os.getpid(), None, {}
             self._waiting.setdefault(task_id, []).append(callback)
             self._watch(task_id)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="celeriac-results", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="celeriac-results", daemon=True)
+                try:
+                    thread.start()
+                except BaseException:  # no more threads, or the interpreter is about to end
+                    self._waiting.clear()
+                    self._unwatch_all()
+                    raise
+                self._thread = thread
 
     def remove(self, task_id: str, callback: Callable[[Any], Any]) -> None:
         """No error if it has been told already."""
@@ -120,4 +130,7 @@ class Watcher:
     @staticmethod
     def _call(callbacks: list[Callable[[Any], Any]], what: Any) -> None:
         for callback in callbacks:
-            callback(what)
+            try:
+                callback(what)
+            except Exception:  # somebody else's: the thread has others to tell
+                logger.exception("A callback for a result raised: %r", callback)

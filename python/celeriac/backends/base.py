@@ -15,6 +15,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import states
+from celeriac._forks import forks
 from celeriac.backends._coding import Coding, Write
 from celeriac.backends._marks import Marks
 from celeriac.backends._waiting import Waiting
@@ -116,7 +117,7 @@ class Backend(Coding, Marks, Waiting):
 
     def as_uri(self, include_password: bool = False) -> str:
         """The URL, without its password unless asked for."""
-        from celeriac.app._censor import sanitize_url
+        from celeriac.utils.url import sanitize_url
 
         url = self.url or ""
         return url if include_password else sanitize_url(url)
@@ -411,11 +412,20 @@ class KeyValueStoreBackend(Backend):
         request: Context | None = None,
         **kwargs: Any,
     ) -> Any:
-        meta = self.meta_for(task_id, state, result, traceback, request)
+        write = self.encode_write(task_id, state, result, request, traceback)
+        job = request._job if request is not None else None
+        if job is not None and self.hub_url is not None and self is self.app.backend:
+            # Through the hub like the task's final state, so that it cannot arrive after it.
+            job.progress([write])
+        else:
+            self._put_state(task_id, state, write)
+        return result
+
+    def _put_state(self, task_id: str, state: str, write: Write) -> None:
+        key, value, _, _ = write
         # A redelivered copy of a task that succeeded must not unmake the success.
         if self._get_task_meta_for(task_id)["status"] != states.SUCCESS:
-            self._set_with_state(self.get_key_for_task(task_id), self.encode_meta(meta), state)
-        return result
+            self._set_with_state(key, value, state)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
         return self._decoded(task_id, self.get(self.get_key_for_task(task_id)))
@@ -512,6 +522,11 @@ class _Cache:
     def __init__(self, limit: int | None) -> None:
         self._limit = limit or 0  # 0 or None: no limit; below 0: keeps nothing
         self._kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
+        self.after_fork()
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """What was read stays."""
         self._lock = threading.Lock()
 
     def get(self, key: str) -> dict[str, Any] | None:

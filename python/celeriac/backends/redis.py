@@ -15,8 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celeriac import states
+from celeriac._forks import forks
 from celeriac._version import __version__
-from celeriac.app._censor import sanitize_url
 from celeriac.backends import _redis_url
 from celeriac.backends._redis_waiting import PushedWaiting
 from celeriac.backends._subscription import Lost, RetryPolicy, Subscription
@@ -29,11 +29,10 @@ from celeriac.exceptions import (
     ImproperlyConfigured,
     OperationalError,
 )
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from celeriac.app.context import Context
 
 __all__ = ["RedisBackend", "SentinelBackend"]
 
@@ -81,6 +80,11 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
         self._passing = self._passing_errors()
         self._client: Any = None
         self._subscription: Subscription | None = None
+        self.after_fork()
+        forks.tell(self)
+
+    def after_fork(self) -> None:
+        """The pool and the subscription see to their connections themselves."""
         self._opening = threading.Lock()
 
     def _given_url(self, url: str | None) -> str:
@@ -233,22 +237,6 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
     def expire(self, key: str, value: float) -> Any:
         return self._ensured(lambda: self.client.expire(key, max(math.ceil(value), 1)))
 
-    def _store_result(
-        self,
-        task_id: str,
-        result: Any,
-        state: str,
-        traceback: Any = None,
-        request: Context | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        job = request._job if request is not None else None
-        if job is not None and self.hub_url is not None and self is self.app.backend:
-            # Through the hub like the task's final state, so that it cannot arrive after it.
-            job.progress([self.encode_write(task_id, state, result, request, traceback)])
-            return result
-        return super()._store_result(task_id, result, state, traceback, request, **kwargs)
-
     # --- errors ------------------------------------------------------------------------------------------------
 
     def exception_safe_to_retry(self, exc: Exception) -> bool:
@@ -279,8 +267,8 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
         if code == "NOPERM" or isinstance(exc, exceptions.NoPermissionError):
             return BrokerRefused(
                 f"result backend {where} forbids a command or key: {text}\nhint: the user needs GET, MGET, SET, SETEX, "
-                "DEL, EXPIRE, INCR, PUBLISH, SUBSCRIBE and UNSUBSCRIBE for keys and channels of results; in a cluster "
-                "SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE and CLUSTER SLOTS"
+                "DEL, EXPIRE, INCRBY, MULTI, EXEC, PUBLISH, SUBSCRIBE and UNSUBSCRIBE for keys and channels of "
+                "results, SELECT and PING; in a cluster SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE and CLUSTER SLOTS"
             )
         if "DB index" in text or "Invalid Database" in text:
             return BrokerRefused(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celeriac.app._censor import sanitize_url
 from celeriac.backends import _redis_url
 from celeriac.backends.redis import RedisBackend
 from celeriac.exceptions import BrokerUnavailable, ImproperlyConfigured, OperationalError
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

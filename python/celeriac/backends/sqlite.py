@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celeriac import states
 from celeriac._bridge.broker import ResultStore, open_results
-from celeriac.backends.base import KeyValueStoreBackend
+from celeriac.backends.base import KeyValueStoreBackend, Write
 from celeriac.exceptions import BrokerUnavailable
-
-if TYPE_CHECKING:
-    from celeriac.app.context import Context
 
 __all__ = ["SQLiteBackend"]
 
@@ -58,23 +55,9 @@ class SQLiteBackend(KeyValueStoreBackend):
         """Removes expired records; returns how many."""
         return self.store.cleanup()
 
-    def _store_result(
-        self,
-        task_id: str,
-        result: Any,
-        state: str,
-        traceback: Any = None,
-        request: Context | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        write = self.encode_write(task_id, state, result, request, traceback)
-        job = request._job if request is not None else None
-        if job is not None and self is self.app.backend:
-            # Through the hub like the task's final state, so that it cannot arrive after it.
-            job.progress([write])
-        else:
-            self.store.put(*write)
-        return result
+    def _put_state(self, task_id: str, state: str, write: Write) -> None:
+        del task_id, state  # the store itself sees to it that nothing unmakes a success
+        self.store.put(*write)
 
     # --- waiting -----------------------------------------------------------------------------------------------
 

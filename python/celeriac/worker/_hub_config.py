@@ -6,8 +6,8 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celeriac._bridge.codec import accept_types
-from celeriac.app._censor import sanitize_url
 from celeriac.app._connection import first_url
+from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

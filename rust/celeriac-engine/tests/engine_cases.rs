@@ -373,6 +373,32 @@ fn limits_are_looked_after_at_their_time_and_asked_for_once() {
 }
 
 #[test]
+fn limits_hold_for_a_task_whose_delivery_was_lost() {
+    for (acks_late, begun) in [(true, false), (false, false), (false, true)] {
+        let mut engine = limited(acks_late);
+        give(&mut engine, 1, "timed");
+        let runs = Some((DeliveryTag(1), 0));
+        if begun {
+            engine.looked(0, runs, at(2_000));
+        }
+        engine.lost(&[DeliveryTag(1)], at(3_000));
+        while engine.next_work().is_some() {}
+        engine.looked(0, runs, at(4_000));
+        assert_eq!(engine.next_wake_us(), Some(100_000), "{acks_late} {begun}");
+        engine.looked(0, runs, at(100_000));
+        assert!(matches!(engine.next_work(), Some(Work::Interrupt { child: 0, tag: DeliveryTag(1) })));
+        engine.looked(0, runs, at(300_000));
+        assert!(matches!(engine.next_work(), Some(Work::Kill { child: 0, tag: DeliveryTag(1), .. })));
+        // Whoever has the message now tells its end.
+        engine.child_lost(0, Some(DeliveryTag(1)), &Loss::TimeLimit("0.3".to_owned()), at(300_001));
+        engine.child_up(0);
+        engine.dispatch(at(300_002));
+        assert!(engine.next_work().is_none());
+        assert!(engine.next_cycle(at(300_003)).is_none_or(|cycle| cycle.ends.is_empty()));
+    }
+}
+
+#[test]
 fn a_task_that_was_killed_is_told_of_by_another_child_and_its_neighbours_run_in_order() {
     for (acks_late, loss, verdict) in [
         (false, Loss::TimeLimit("0.3".to_owned()), Verdict::TimeLimit),

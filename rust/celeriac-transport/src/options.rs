@@ -100,19 +100,44 @@ pub(crate) fn truth(name: &str, value: &str) -> Result<bool, String> {
     }
 }
 
-/// `url` without its password, for logs and errors.
+/// `url` without its passwords, for logs and errors. A password may have '@', '/', '?' and '#' in it, which should be
+/// percent-encoded, but often are not: all up to the last '@' is hidden.
 #[must_use]
 pub fn redacted(url: &str) -> String {
-    url.split(';').map(one_redacted).collect::<Vec<_>>().join(";")
+    let mut urls: Vec<String> = Vec::new();
+    for piece in url.split(';') {
+        match urls.last_mut() {
+            Some(last) if !piece.contains("://") => {
+                last.push(';');
+                last.push_str(piece);
+            }
+            _ => urls.push(piece.to_owned()),
+        }
+    }
+    urls.iter().map(|url| one_redacted(url)).collect::<Vec<_>>().join(";")
 }
 
 fn one_redacted(url: &str) -> String {
     let Some(at) = url.find("://") else { return url.to_owned() };
-    let rest = &url[at + 3..];
-    let authority = rest.find('/').map_or(rest, |end| &rest[..end]);
-    match authority.rfind('@').and_then(|end| authority[..end].find(':').map(|colon| (colon, end))) {
-        Some((colon, end)) => format!("{}{}:**{}", &url[..at + 3], &authority[..colon], &rest[end..]),
-        None => url.to_owned(),
+    let (scheme, rest) = url.split_at(at + 3);
+    let rest = match rest.split_once('?') {
+        Some((place, query)) => {
+            format!("{place}?{}", query.split('&').map(option_redacted).collect::<Vec<_>>().join("&"))
+        }
+        None => rest.to_owned(),
+    };
+    let login = rest.find([':', '/', '@']).filter(|colon| rest[*colon..].starts_with(':')).zip(rest.rfind('@'));
+    match login.filter(|(colon, end)| colon < end) {
+        Some((colon, end)) => format!("{scheme}{}:**{}", &rest[..colon], &rest[end..]),
+        None => format!("{scheme}{rest}"),
+    }
+}
+
+fn option_redacted(pair: &str) -> String {
+    let secret = |name: &str| ["password", "passwd", "secret", "token"].iter().any(|word| name.contains(word));
+    match pair.split_once('=') {
+        Some((name, _)) if secret(&name.to_ascii_lowercase()) => format!("{name}=**"),
+        _ => pair.to_owned(),
     }
 }
 
@@ -124,6 +149,9 @@ mod tests {
     fn passwords_are_hidden_and_everything_else_stays() {
         assert_eq!(redacted("redis://:s3cret@cache:6379/0"), "redis://:**@cache:6379/0");
         assert_eq!(redacted("amqp://me:p@ss@host/v"), "amqp://me:**@host/v");
+        assert_eq!(redacted("redis://me:p/a?s#s w;x@host/0"), "redis://me:**@host/0");
+        assert_eq!(redacted("redis://h:1/0?db=1&password=p@w&x=y"), "redis://h:1/0?db=1&password=**&x=y");
+        assert_eq!(redacted("redis://me@host:1/0"), "redis://me@host:1/0");
         assert_eq!(redacted("sqlite:////var/lib/a@b:c.db"), "sqlite:////var/lib/a@b:c.db");
         assert_eq!(redacted("nonsense"), "nonsense");
         assert_eq!(redacted("redis://:a@x;redis://u:b@y/1"), "redis://:**@x;redis://u:**@y/1");

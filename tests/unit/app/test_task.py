@@ -463,7 +463,7 @@ def test_threads_finalise_once(app: Any, monkeypatch: pytest.MonkeyPatch, pause_
     make = make_checker
 
     def make_slowly(*args: Any) -> Any:
-        time.sleep(pause_s)
+        time.sleep(pause_s)  # how long others have to come in between is the experiment
         return make(*args)
 
     monkeypatch.setattr(_making, "make_checker", make_slowly)

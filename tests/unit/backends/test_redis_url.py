@@ -136,7 +136,7 @@ def test_certificates_are_required_unless_said_otherwise() -> None:
     [
         ("redis://h/abc", "database must be a number"),
         ("redis://h?db=x", "'db' must be a number"),
-        ("redis://h:port", "Port could not be cast"),
+        ("redis://h:port", "the port must be a number"),
         ("redis://h?ssl_cert_reqs=none", "needs TLS; write rediss://"),
         ("rediss://h?ssl_cert_reqs=sometimes", "must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE"),
         ("redis://a;redis://b", "several URLs are understood of sentinel:// only"),
@@ -210,6 +210,38 @@ def test_additional_errors_are_worth_another_try() -> None:
     assert made.exception_safe_to_retry(Odd())
     assert made.exception_safe_to_retry(redis.ConnectionError())
     assert not made.exception_safe_to_retry(KeyError())
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:qwe{}rty@host:6379/0", "redis://:12{}rty@host/0", "redis://me:qwe{}rty@host:x/0"]
+)
+@pytest.mark.parametrize("character", ["/", "?", "#", "?#/@"])
+def test_a_password_that_is_not_encoded_is_refused_and_not_shown(url: str, character: str) -> None:
+    """Part of it would be taken for the address of the server."""
+    with pytest.raises(ImproperlyConfigured, match="%2F") as caught:
+        place(url.format(character))
+    assert "qwe" not in str(caught.value)
+    assert "rty" not in str(caught.value)
+
+
+def test_a_place_that_only_redis_py_reaches_has_no_url_for_the_hub() -> None:
+    assert place("rediss://h?ssl_ca_certs=/ca&ssl_check_hostname=no").hub_url() is not None
+    assert place("rediss://h?ssl_ca_path=/etc/ssl/certs").hub_url() is None
+    assert place("rediss://h?ssl_certfile=/c&ssl_keyfile=/k&ssl_password=pw").hub_url() is None
+
+
+def test_an_at_sign_elsewhere_is_welcome() -> None:
+    assert place("redis://me:p@ss@h/1?client_name=a@b").params["password"] == "p@ss"
+    assert place("redis://h:1/1?client_name=a@b").params["client_name"] == "a@b"
+    assert place("redis+socket:///run/a@b.sock").params["path"] == "/run/a@b.sock"
+
+
+def test_places_and_backends_do_not_show_passwords() -> None:
+    found = place("redis://me:s3cret@h/1?ssl_password=s3cret", redis_backend_use_ssl={"ssl_password": "s3cret"})
+    assert "s3cret" not in repr(found)
+    app = Celery("a", broker="memory://a", backend="redis://me:s3cret@h/1?password=s3cret", set_as_current=False)
+    assert app.backend.as_uri() == "redis://me:**@h/1?password=**"
+    assert "s3cret" not in repr(app.backend)
 
 
 # --- a cluster -------------------------------------------------------------------------------------------------------

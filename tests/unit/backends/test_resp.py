@@ -10,11 +10,12 @@ from celeriac.backends._resp import Push, Reader, ReplyError, pack
 
 STREAM = (
     b"+OK\r\n-ERR no\r\n:12\r\n$5\r\na\r\nb\xff\r\n$-1\r\n_\r\n*-1\r\n*2\r\n$1\r\nx\r\n_\r\n"
+    b"*3\r\n*2\r\n$1\r\na\r\n:1\r\n%1\r\n+m\r\n*2\r\n:2\r\n:3\r\n*0\r\n"
     b">3\r\n$7\r\nmessage\r\n$1\r\nk\r\n$0\r\n\r\n%1\r\n+key\r\n:1\r\n=5\r\ntxt:y\r\n!3\r\nbad\r\n#t\r\n"
 )
 REPLIES: list[Any] = [
     *(b"OK", "-ERR no", 12, b"a\r\nb\xff", None, None, None, [b"x", None]),
-    *([b"message", b"k", b""], {b"key": 1}, b"y", "-bad", b"t"),
+    *([[b"a", 1], {b"m": [2, 3]}, []], [b"message", b"k", b""], {b"key": 1}, b"y", "-bad", b"t"),
 ]
 
 
@@ -51,6 +52,19 @@ def test_a_large_value_is_joined_once() -> None:
     assert len(reader._later) == 100  # nothing was copied while it was known that more must come
     reader.feed(b"\r\n:1\r\n")
     assert list(reader.replies()) == [b"x" * 1_000_000, 1]
+
+
+def test_many_large_values_are_read_once() -> None:
+    """They come in more pieces than there are values."""
+    stream = b"*300\r\n" + b"".join(b"$20000\r\n%b\r\n" % (b"%05d" % number * 4000) for number in range(300))
+    reader = Reader()
+    copied, read = 0, []
+    for at in range(0, len(stream), 8192):
+        reader.feed(stream[at : at + 8192])
+        read += list(reader.replies())
+        copied += len(reader._data)
+    assert read == [[b"%05d" % number * 4000 for number in range(300)]]
+    assert copied < 3 * len(stream)
 
 
 def test_what_is_not_redis_is_an_error() -> None:

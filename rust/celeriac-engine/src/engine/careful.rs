@@ -124,7 +124,7 @@ impl Engine {
             }
             let state = &mut self.children[child];
             state.careful = Some(Careful { tag, step: Step::Given });
-            state.take(tag, Job { share_us });
+            state.take(tag, Job::new(share_us));
             self.hand_over(child, vec![assignment], now);
         }
     }

@@ -5,7 +5,7 @@ use celeriac_protocol::{DeliveryTag, End, Settlement};
 
 use super::careful::Careful;
 use super::dispatch::LOOK_US;
-use super::{ChildId, Engine, Held, Loss, Stopping, Work};
+use super::{ChildId, Engine, Held, Loss, Place, Stopping, Work};
 use crate::hash::TagMap;
 use crate::outcome::{Outcome, settlement};
 use crate::{Now, Verdict};
@@ -28,6 +28,14 @@ const QUIET_US: u64 = 250_000;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) share_us: u64,
+    /// Once its delivery is not ours any more: its limits hold all the same, or the child would never be free again.
+    pub(super) orphan: Option<Box<Held>>,
+}
+
+impl Job {
+    pub(super) fn new(share_us: u64) -> Self {
+        Self { share_us, orphan: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -240,6 +248,16 @@ impl Engine {
         self.count(&Settlement::Ack);
         self.pending.push(End { tag, settlement: Settlement::Ack, results: Vec::new(), publish: Vec::new() });
         self.acked.insert(tag, settled.item);
+    }
+
+    /// Its delivery is lost, but the child that has it may run it to its end.
+    pub(super) fn orphan(&mut self, tag: DeliveryTag, held: Held) {
+        if let Place::Child(child) = held.place
+            && let Some(job) = self.children[child].jobs.get_mut(&tag)
+        {
+            job.orphan = Some(Box::new(held));
+            self.want_recall(child);
+        }
     }
 
     pub(super) fn want_recall(&mut self, child: ChildId) {

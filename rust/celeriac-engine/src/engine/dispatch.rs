@@ -105,7 +105,7 @@ impl Engine {
             if let Some(held) = self.find_mut(tag) {
                 held.place = Place::Child(child);
             }
-            self.children[child].take(tag, Job { share_us });
+            self.children[child].take(tag, Job::new(share_us));
             batch.push(assignment);
             if !self.children[child].up {
                 break;

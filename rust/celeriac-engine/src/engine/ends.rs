@@ -267,7 +267,9 @@ impl Engine {
         self.stats.cycles += 1;
         self.stats.lost += lost.len() as u64;
         for tag in lost {
-            self.acked.remove(tag); // its ack was refused: whoever has it now stores its end
+            if let Some(held) = self.acked.remove(tag) {
+                self.orphan(*tag, held); // its ack was refused: whoever has it now stores its end
+            }
         }
         if !lost.is_empty() {
             let text =

@@ -86,12 +86,14 @@ impl Engine {
             if let Ok(settled) = self.ledger.settle(tag, now) {
                 match settled.item.place {
                     Place::Waiting(timer) => drop(self.waiting.cancel(timer)),
-                    Place::Child(child) => self.want_recall(child),
+                    Place::Child(_) => self.orphan(tag, settled.item),
                     Place::Named(child) => self.children[child].careful = None,
                     Place::Ready => {}
                 }
             }
-            self.acked.remove(&tag); // its ack is not stored
+            if let Some(held) = self.acked.remove(&tag) {
+                self.orphan(tag, held); // its ack is not stored
+            }
             self.pending.forget(tag);
         }
         self.free_ended();

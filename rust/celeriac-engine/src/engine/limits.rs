@@ -1,7 +1,7 @@
 //! Time limits: the message's own, else its task's. Looked at when the hub looks at a child, which it does again at the
 //! moment a limit will be reached.
 //!
-//! A soft limit interrupts the task once; a hard one kills its child. Time counts from the start of the task itself.
+//! They hold for a task whose delivery was lost, too. A soft limit interrupts the task once; a hard one kills its child. Time counts from the start of the task itself.
 
 use celeriac_protocol::DeliveryTag;
 
@@ -28,7 +28,7 @@ fn words(us: u64) -> String {
 impl Engine {
     /// Asks for what a task that has run for `run_us` has brought upon itself. Returns in how many µs to look again.
     pub(super) fn keep_limits(&mut self, child: ChildId, tag: DeliveryTag, run_us: u64) -> Option<u64> {
-        let held = self.find(tag)?;
+        let held = self.find(tag).or_else(|| self.children[child].jobs.get(&tag)?.orphan.as_deref())?;
         let policy = self.tasks.policy(held.task);
         let message = &held.delivery.message;
         let found = message.head.as_ref().ok()?;

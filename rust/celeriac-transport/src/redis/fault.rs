@@ -78,7 +78,8 @@ impl Fault {
             "READONLY" | "MASTERDOWN" | "UNBLOCKED" => {
                 Self::Later(format!("Redis at {place} is no master: {detail}"), true)
             }
-            "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS" => {
+            // NOSCRIPT: the script was told and forgotten again before it was called; nothing was done.
+            "LOADING" | "TRYAGAIN" | "CLUSTERDOWN" | "BUSY" | "NOREPLICAS" | "NOSCRIPT" => {
                 Self::Later(format!("Redis at {place} cannot serve now: {code} {detail}"), false)
             }
             "MOVED" | "ASK" | "CROSSSLOT" => config(format!(

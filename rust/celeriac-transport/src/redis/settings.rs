@@ -130,6 +130,9 @@ impl Settings {
             let (body, query) = part.split_once('?').unwrap_or((part, ""));
             let mut node = node(body).map_err(wrong)?;
             for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+                if pair.split('=').next().is_some_and(|name| name.contains('@')) {
+                    return Err(wrong(format!("it has an '@' after its address; {ENCODE}")));
+                }
                 let Some((name, value)) = pair.split_once('=') else {
                     return Err(wrong(format!("option '{pair}' has no value: write '{pair}=…'")));
                 };
@@ -315,6 +318,9 @@ fn unchecked(value: &str) -> Result<bool, String> {
 }
 
 fn database(text: &str) -> Result<i64, String> {
+    if text.contains('@') {
+        return Err(format!("it has an '@' after its address; {ENCODE}")); // what it is may be part of a password
+    }
     match text.trim_matches('/') {
         "" => Ok(0),
         digits => digits.parse().ok().filter(|number| (0..=i64::from(i32::MAX)).contains(number)).ok_or_else(|| {
@@ -369,13 +375,17 @@ fn node(body: &str) -> Result<Node, String> {
 type Login = (Option<String>, Option<String>);
 
 fn login(credentials: &str) -> Result<Login, String> {
+    let hidden = |_| "a '%' in the password is not followed by two hex digits: write %25 for '%'".to_owned();
     let (user, password) = match credentials.split_once(':') {
-        Some((user, password)) => (user, Some(percent_decoded(password)?)),
+        Some((user, password)) => (user, Some(percent_decoded(password).map_err(hidden)?)),
         None => (credentials, None),
     };
     let user = percent_decoded(user)?;
     Ok(((!user.is_empty()).then_some(user), password.filter(|password| !password.is_empty())))
 }
+
+/// What is cut off at the wrong place may be part of a password: errors do not show it.
+const ENCODE: &str = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'";
 
 fn host_port(place: &str, default: u16) -> Result<(String, u16), String> {
     let (host, port) = match place.rsplit_once(':') {
@@ -384,7 +394,7 @@ fn host_port(place: &str, default: u16) -> Result<(String, u16), String> {
     };
     let port = match port {
         "" => default,
-        digits => digits.parse().map_err(|_| format!("'{digits}' is no port: write a number from 1 to 65535"))?,
+        digits => digits.parse().map_err(|_| format!("the port is no number from 1 to 65535; {ENCODE}"))?,
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     Ok((if host.is_empty() { "localhost".to_owned() } else { percent_decoded(host)? }, port))

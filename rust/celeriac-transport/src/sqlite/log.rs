@@ -45,8 +45,8 @@ const LOCKED_OUT: Duration = Duration::from_millis(30);
 pub(crate) struct Log {
     /// Pages in the log after the last commit of this process.
     pages: AtomicI32,
-    /// How many of them were folded, as far as this process did it.
-    folded: AtomicI32,
+    /// How many there were when this process last folded what it could: a reader may keep the rest for hours.
+    tried: AtomicI32,
     /// The log is about to begin anew.
     anew: AtomicBool,
     work: Mutex<Work>,
@@ -78,7 +78,7 @@ impl LogGuard {
     /// In a forked child: the thread does not exist.
     pub(crate) fn forget_parent(&mut self, log: &Log) {
         *self.work = Work::default();
-        log.folded.store(0, Ordering::Relaxed);
+        log.tried.store(0, Ordering::Relaxed);
     }
 }
 
@@ -89,12 +89,12 @@ impl Log {
             return false; // nothing was written
         }
         self.pages.store(pages, Ordering::Relaxed);
-        let mut folded = self.folded.load(Ordering::Relaxed);
-        if pages < folded {
-            folded = 0; // it has begun anew
-            self.folded.store(0, Ordering::Relaxed);
+        let mut tried = self.tried.load(Ordering::Relaxed);
+        if pages < tried {
+            tried = 0; // it has begun anew
+            self.tried.store(0, Ordering::Relaxed);
         }
-        let growth = pages - folded;
+        let growth = pages - tried;
         if growth < FOLD {
             return false;
         }
@@ -130,13 +130,15 @@ impl Log {
         done
     }
 
-    /// Folds what there is. Errors are of no interest: the log keeps what could not be folded, and grows.
+    /// Folds what there is. Errors are of no interest: the log keeps what could not be folded, and grows. They cost an
+    /// attempt each time it has grown, not each commit.
     pub(crate) fn fold(&self, sql: &Connection) {
+        self.tried.store(self.pages.load(Ordering::Relaxed), Ordering::Relaxed);
         #[cfg(test)]
         lock(&self.folders).push(std::thread::current().name().unwrap_or_default().to_owned());
         for round in 1.. {
             let Some((pages, folded)) = connection::checkpoint(sql, "PASSIVE", Instant::now()) else { return };
-            self.folded.store(folded, Ordering::Relaxed);
+            self.tried.store(pages, Ordering::Relaxed);
             if folded == pages || pages < LONG {
                 return; // the next commit begins anew by itself, or need not
             }
@@ -144,8 +146,8 @@ impl Log {
                 break;
             }
         }
-        if let Some((_, folded)) = self.begin_anew(sql) {
-            self.folded.store(folded, Ordering::Relaxed);
+        if let Some((pages, _)) = self.begin_anew(sql) {
+            self.tried.store(pages, Ordering::Relaxed);
         }
     }
 
@@ -238,18 +240,23 @@ mod tests {
         Settings::parse(&url, &Options::new()).unwrap()
     }
 
+    /// One commit of 1 MiB; returns how long the log is then.
+    fn write(store: &Store, number: u8) -> i32 {
+        // Few keys, so the file stays small; other bytes each time, or SQLite would write nothing.
+        let key = format!("key{}", number % 8).into();
+        let value = bytes::Bytes::from(vec![number; 1 << 20]);
+        let write = ResultWrite { key, value, expires_ms: None, success: false };
+        store.write(TIMEOUT, |db, wakes| records::put(db, wakes, &[write])).unwrap();
+        store.log.pages.load(Ordering::Relaxed)
+    }
+
     /// Writes without a pause until the log has begun anew `times` times; returns how long it was at most.
     fn write_until_anew(store: &Store, times: usize) -> i32 {
         let begun = Instant::now();
-        let (mut anew, mut most, mut last) = (0, 0, 0);
+        let (mut anew, mut most, mut last) = (0, 0, store.log.pages.load(Ordering::Relaxed));
         for number in (0..=u8::MAX).cycle() {
             assert!(begun.elapsed() < Duration::from_secs(60), "begun anew {anew} times, {most} pages at most");
-            // Few keys, so the file stays small; other bytes each time, or SQLite would write nothing.
-            let key = format!("key{}", number % 8).into();
-            let value = bytes::Bytes::from(vec![number; 1 << 20]);
-            let write = ResultWrite { key, value, expires_ms: None, success: false };
-            store.write(TIMEOUT, |db, wakes| records::put(db, wakes, &[write])).unwrap();
-            let pages = store.log.pages.load(Ordering::Relaxed);
+            let pages = write(store, number);
             assert!(pages > 0 && pages - last <= COMMIT, "{last} pages, then {pages}");
             anew += usize::from(pages < last);
             most = most.max(pages);
@@ -278,6 +285,40 @@ mod tests {
         let folders = lock(&store.log.folders).clone();
         assert!(folders.len() >= 3 && folders.iter().all(|name| name == "celeriac-log"), "{folders:?}");
         assert_eq!(lock(&store.log.work).keepers, 0);
+    }
+
+    #[test]
+    fn a_reader_that_keeps_the_log_is_tried_again_only_when_the_log_has_grown() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&folder);
+        let mut consumer = SqliteConsumer::new(&settings, TIMEOUT).unwrap();
+        consumer.start(Vec::new(), Arc::new(drop)).unwrap();
+        let store = Store::of(&settings);
+        write(store, 0);
+        let reader = Connection::open(folder.path().join("broker.db")).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM result").unwrap();
+        let (mut pages, mut commits) = (0, 0);
+        while pages < 2 * LONG {
+            commits += 1;
+            pages = write(store, commits);
+        }
+        let folds = || lock(&store.log.folders).len();
+        let before = folds();
+        // Each time, the folding thread has had its turn before the next commit.
+        for _ in 0..10 {
+            commits += 1;
+            write(store, commits);
+            let mut work = lock(&store.log.work);
+            while work.wanted || work.folding {
+                work = store.log.changed.wait_timeout(work, Duration::from_millis(5)).unwrap().0;
+            }
+        }
+        let grown = (store.log.pages.load(Ordering::Relaxed) - pages) / FOLD;
+        assert!(folds() - before <= 2 + usize::try_from(grown).unwrap(), "{} folds for {grown}", folds() - before);
+        drop(reader);
+        write_until_anew(store, 1);
+        consumer.stop();
+        consumer.join();
     }
 
     #[test]
