@@ -6,7 +6,7 @@ raise the classes of `celeriac.exceptions` named in each docstring.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, final
+from typing import Any, final
 
 __version__: str
 
@@ -101,7 +101,7 @@ class EnvelopeModel:
         args_chars: int | None,
         kwargs_chars: int | None,
         /,
-    ) -> Self: ...
+    ) -> EnvelopeModel: ...
     def one(self, id: str, tag: str, args: object, kwargs: object, /) -> bytes:
         """The message of one call."""
 

@@ -1,8 +1,8 @@
 """Messages of plain calls, as `delay()` makes them: a model of each task's, of which a call fills in its own part.
 
 A message has some thirty fields, of which a plain call brings five: two ids, its arguments and their representations.
-Making all of them for each call was half of what `delay()` cost (docs/performance-notes.md). A call that has more to say
-takes the long way, by `AMQP.message`, and so does one that somebody wants to see on its way.
+Making all of them for each call was a sixth of its CPU time (docs/performance-notes.md). A call that has more to say
+takes the long way, by `AMQP.message`, and so does one that somebody wants to see as it is sent.
 """
 
 from __future__ import annotations
@@ -19,14 +19,25 @@ if TYPE_CHECKING:
 
 __all__ = ["publish_ready_made"]
 
-# Options that do not show in a message, and those that a model can be asked for by its key.
+_MOST = 1000  # names come from code, but a program may make them up
+# Options that do not show in a message, and those that a model is asked for by.
 _OPTIONS = frozenset({"add_to_parent", "ignore_result", "result_cls", "serializer"})
 
 
 class _Model:
     """The messages of one task's plain calls from one thread of one process, while all of this is the same."""
 
-    __slots__ = ("declare", "defaults", "envelopes", "exchange", "ignored", "priority", "routing_key", "serializer", "sizes")
+    __slots__ = (
+        "declare",
+        "defaults",
+        "envelopes",
+        "exchange",
+        "ignored",
+        "priority",
+        "routing_key",
+        "serializer",
+        "sizes",
+    )
 
     def __init__(self, app: Celery, name: str, task_id: str, options: Mapping[str, Any]) -> None:
         from celeriac.app.amqp import AMQP
@@ -73,6 +84,8 @@ def publish_ready_made(
         or model.ignored is not options.get("ignore_result")
         or model.sizes != (amqp.argsrepr_maxsize, amqp.kwargsrepr_maxsize)
     ):
+        if len(models) >= _MOST:
+            models.clear()
         model = models[name] = _Model(app, name, task_id, options)
     if model.envelopes is None:
         return False

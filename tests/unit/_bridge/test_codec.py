@@ -249,7 +249,8 @@ def test_envelopes_of_one_model_are_those_made_one_by_one(args_chars: int | None
         sent = {**properties, "correlation_id": task_id, "delivery_tag": tag}
         expected.append(codec.encode_envelope(own, sent, body, "application/json", "utf-8"))
     assert made == expected
-    assert [model.one(*own, *call) for *own, call in zip(ids, tags, calls, strict=True)] == expected
+    rows = zip(ids, tags, calls, strict=True)
+    assert [model.one(task_id, tag, args, kwargs) for task_id, tag, (args, kwargs) in rows] == expected
 
 
 def test_envelopes_of_one_model_refuse_what_cannot_be_encoded() -> None:
