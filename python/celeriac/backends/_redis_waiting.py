@@ -94,9 +94,10 @@ class PushedWaiting:
         rounds = 0
         waiter = self.subscription.waiter(left)
         try:
-            patience = turns.next() if timeout is None or timeout >= _FIRST_LOOK_S else _FIRST_LOOK_S
+            hurried = timeout is not None and timeout < _FIRST_LOOK_S
+            patience = _FIRST_LOOK_S if hurried else turns.next()
             while True:
-                for key, value in waiter.take(patience):
+                for key, value in waiter.take(patience, first=hurried):
                     if value is None or key not in left:
                         continue
                     meta = self._decoded(left[key], value)
