@@ -94,10 +94,10 @@ pub(crate) fn calls(
     }
     let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
     let own = publish::commands(settings, keys, &routes, &cycle.publish, now.unsigned_abs())?;
-    let mut free = free(site, held, cycle, now);
-    free.extend(own.commands);
     queues.extend(own.queues);
     queues.retain(|queue| memory.named.insert(queue.clone()));
+    let mut free = free(site, held, cycle, now, !(own.commands.is_empty() && queues.is_empty()));
+    free.extend(own.commands);
     if !queues.is_empty() {
         let mut names = Args::new("SADD");
         names.add(&keys.queues);
@@ -161,15 +161,19 @@ impl Builder {
     }
 }
 
-/// What belongs to no delivery. Bookkeeping of ends of earlier cycles goes along.
-fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64) -> Vec<Args> {
+/// What belongs to no delivery. Bookkeeping of ends of earlier cycles goes along: all of it as soon as anything goes
+/// (`others`: something does), for that is what [`Part::Free`] says when it is done.
+fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64, others: bool) -> Vec<Args> {
     let Site { keys, worker, .. } = site;
     let mut commands = Vec::new();
     let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
     let begun: Vec<u64> = cycle.started.iter().filter(fresh).map(|tag| tag.0).collect();
+    let results = results::commands(&cycle.results, now);
+    let told = others || held.tells() || !begun.is_empty() || !results.is_empty();
+    let over = |numbers: &[u64]| if told { numbers.to_vec() } else { Vec::new() };
     for (ended, name, key) in [
-        (held.emptied.clone(), "HDEL", keys.batches(worker)),
-        (held.ended.clone(), "SREM", keys.started(worker)),
+        (over(&held.emptied), "HDEL", keys.batches(worker)),
+        (over(&held.ended), "SREM", keys.started(worker)),
         (begun, "SADD", keys.started(worker)),
     ] {
         for chunk in ended.chunks(1000) {
@@ -181,7 +185,7 @@ fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64) -> Vec<Args> {
             commands.push(command);
         }
     }
-    commands.extend(results::commands(&cycle.results, now));
+    commands.extend(results);
     commands
 }
 

@@ -21,7 +21,9 @@ if ARGV[2] ~= '' then
   end
 end
 local count = tonumber(ARGV[3])
-local scores = redis.call('ZMSCORE', index, unpack(ARGV, 4, 3 + count))
+-- A score is a number of 17 digits to be written out; of a single end nobody needs it.
+local scores = count == 1 and { ARGV[4] ~= '' and redis.call('ZRANK', index, ARGV[4]) }
+  or redis.call('ZMSCORE', index, unpack(ARGV, 4, 3 + count))
 local at = 4 + count
 local gone, lost, carried, problem = {}, {}, 0, ''
 
