@@ -263,7 +263,6 @@ class Subscription:
         self._answer_s = answer_s
         self._exhausted = exhausted
         self._refusal = refused
-        self._whole = _Whole(self)
         self.epoch = 0
         self._reset()
         _every.add(self)
@@ -305,6 +304,9 @@ class Subscription:
 
     # --- with the lock held ------------------------------------------------------------------------------------
 
+    def _whole(self) -> _Whole:
+        return _Whole(self)
+
     def spoil(self) -> None:
         """What is asked, written and noted no longer agree: the connection is made anew, and all is asked again."""
         if self._line is not None:
@@ -323,7 +325,7 @@ class Subscription:
 
     def enter(self, waiter: Waiter, keys: Iterable[bytes]) -> None:
         """`waiter` waits for these, too."""
-        with self._whole:
+        with self._whole():
             keys = list(keys)
             self._waiters.add(waiter)
             fresh = []
@@ -345,7 +347,7 @@ class Subscription:
 
     def leave(self, waiter: Waiter, keys: Iterable[bytes], *, silent: bool = True) -> None:
         """`waiter` waits for these no longer; subscriptions that are `silent` from now on leave later, in company."""
-        with self._whole:
+        with self._whole():
             for key in keys:
                 waiter.keys.discard(key)
                 others = self._channels.get(key)
@@ -492,7 +494,7 @@ class Subscription:
                 line.expect(least)
             self._sleep(line, budget)
             try:
-                with self.lock, self._whole:
+                with self.lock, self._whole():
                     if line.broken is None:
                         self._read(line)
                     broken = line.broken
@@ -512,7 +514,7 @@ class Subscription:
             if line.asked:
                 line.broken = ConnectionError(f"no answer in {self._answer_s:g} s")
                 return
-            with self.lock, self._whole:
+            with self.lock, self._whole():
                 line.heard = now
                 line.asked.append((None, []))
                 line.out += pack(b"PING")
@@ -568,7 +570,7 @@ class Subscription:
                 self._ask(line, waiter, fresh, list(waiter.keys))
                 fresh = []
             self._line = line
-            with self._whole:
+            with self._whole():
                 line.flush()
 
     def _lost(self, why: BaseException) -> None:
