@@ -81,27 +81,32 @@ def encode_envelope(
         EncodeError: a header or property that JSON cannot hold.
     """
 
-def encode_envelopes(
-    headers: dict[str, object],
-    properties: dict[str, object],
-    embed: object,
-    ids: list[str],
-    tags: list[str],
-    calls: list[tuple[object, object]],
-    args_chars: int | None,
-    kwargs_chars: int | None,
-    /,
-) -> list[bytes]:
-    """One whole message for each call, with JSON bodies; what they share is encoded once.
+@final
+class EnvelopeModel:
+    """Whole messages that differ in little, with JSON bodies; what they share is encoded once.
 
-    `headers` and `properties` are those of any one of them: `id`, `correlation_id` and `delivery_tag` come from `ids`
-    and `tags`, `root_id` too if it is equal to `id` there. Representations of arguments have at most so many
-    characters; None leaves the model's in all of them.
+    `headers` and `properties` are those of any one of them: `id`, `correlation_id` and `delivery_tag` are another one's
+    own, and `root_id` too if it is equal to `id` there. Representations of arguments have at most so many characters;
+    None leaves the model's in all of them.
 
     Raises:
-        EncodeError: an argument that JSON cannot hold.
-        ValueError: the lists differ in length.
+        EncodeError: a part that JSON cannot hold.
     """
+
+    def __new__(
+        cls,
+        headers: dict[str, object],
+        properties: dict[str, object],
+        embed: object,
+        args_chars: int | None,
+        kwargs_chars: int | None,
+        /,
+    ) -> EnvelopeModel: ...
+    def one(self, id: str, tag: str, args: object, kwargs: object, /) -> bytes:
+        """The message of one call."""
+
+    def many(self, ids: list[str], tags: list[str], calls: list[tuple[object, object]], /) -> list[bytes]:
+        """The messages of many calls. Raises ValueError if the lists differ in length."""
 
 @final
 class Message:

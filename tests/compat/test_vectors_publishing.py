@@ -92,7 +92,7 @@ class Tasks:
         self.header_eta = maybe_iso8601(headers["eta"])
         ids = [properties["delivery_tag"]]
         if name != "task_id":
-            monkeypatch.setattr("celeriac.app._send.new_id", lambda: headers["id"])
+            monkeypatch.setattr("celeriac.app._send.new_ids", lambda count: [headers["id"], *ids])
         monkeypatch.setattr("celeriac.app.amqp.new_id", lambda: ids.pop())
         monkeypatch.setattr("celeriac.app.amqp.origin", lambda: headers["origin"])
         monkeypatch.setattr(type(self.app), "thread_oid", property(lambda app: properties["reply_to"]))

@@ -68,4 +68,4 @@ def test_batches_that_went_back_are_forgotten(redis_server: RedisServer, line: A
     wait_until(lambda: line.hlen("unacked") == 0, timeout=10, what="end of all claims")
     (held,) = line.keys("celeriac.held.*")
     batches = [field for field in line.hkeys(held) if not field.startswith(b"waiter")]
-    assert len(batches) <= 2, batches
+    assert len(batches) <= 32, batches  # they are forgotten in company, of 120 and more

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pytest
 import redis
 
 from celeriac import Celery
+from celeriac.backends._subscription import Subscription
 from celeriac.exceptions import (
     BackendGetMetaError,
     BackendStoreError,
@@ -427,6 +429,27 @@ def test_what_is_published_is_not_read_again(app: Celery, admin: Any) -> None:
     admin.publish(key, value)
     assert waiting.end() == 7
     assert calls(admin)["get"] == 1  # with the subscription, before anything had come
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="poll heeds SO_RCVLOWAT on Linux")
+def test_a_wait_is_woken_by_its_result_alone(app: Celery, admin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That nothing is stored yet is no news to who waits for long."""
+    app.backend.store_result("first", 1, "SUCCESS")
+    assert app.AsyncResult("first").get(timeout=10) == 1  # the connection is there
+    reads: list[float] = []
+    read = Subscription._read
+
+    def counted(self: Subscription, line: Any) -> None:
+        reads.append(time.monotonic())
+        read(self, line)
+
+    monkeypatch.setattr(Subscription, "_read", counted)
+    waiting = Waiting(app, "id")
+    wait_until(lambda: subscribed(admin, "id"), timeout=10, what="subscription")
+    key, value, _, _ = app.backend.encode_write("id", "SUCCESS", 7)
+    admin.publish(key, value)
+    assert waiting.end() == 7
+    assert len(reads) == 1
 
 
 def test_nobody_stays_subscribed(app: Celery, admin: Any) -> None:

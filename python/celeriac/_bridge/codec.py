@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from celeriac import _core
 from celeriac._bridge._compression import compress, decompress, register_compression
-from celeriac._core import Message, bounded_repr, encode_envelope, encode_envelopes, new_id, new_ids
+from celeriac._core import EnvelopeModel, Message, bounded_repr, encode_envelope, new_id, new_ids
 from celeriac.exceptions import (
     ContentDisallowed,
     DecodeError,
@@ -26,6 +26,7 @@ from celeriac.exceptions import (
 
 __all__ = [
     "DEFAULT_MAX_BYTES",
+    "EnvelopeModel",
     "Message",
     "SerializerNotInstalled",
     "accept_types",
@@ -35,7 +36,6 @@ __all__ = [
     "decompress",
     "dumps",
     "encode_envelope",
-    "encode_envelopes",
     "json_dumps",
     "json_loads",
     "loads",

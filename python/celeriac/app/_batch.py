@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
-from celeriac._bridge.codec import encode_envelopes, new_ids
+from celeriac._bridge.codec import EnvelopeModel, new_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +46,8 @@ def publications(
     args_chars = amqp.argsrepr_maxsize if options.get("argsrepr") is None else None
     kwargs_chars = amqp.kwargsrepr_maxsize if options.get("kwargsrepr") is None else None
     tags = new_ids(len(ids))
-    envelopes = encode_envelopes(
-        model.headers, model.properties, model.body[2], ids, tags, calls, args_chars, kwargs_chars
+    envelopes = EnvelopeModel(model.headers, model.properties, model.body[2], args_chars, kwargs_chars).many(
+        ids, tags, calls
     )
     exchange, routing_key, due_ms = model.exchange, model.routing_key, model.due_ms
     priority = model.properties.get("priority") or 0

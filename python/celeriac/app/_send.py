@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from celeriac._bridge.codec import new_id, new_ids
+from celeriac._bridge.codec import new_ids
 from celeriac.app._batch import alike, publications
 from celeriac.app._eager import maybe_list
 from celeriac.app._option_values import check_task_id
+from celeriac.app._ready_made import publish_ready_made
 from celeriac.app.context import current_frame
 
 __all__ = ["send", "send_many"]
@@ -35,8 +36,9 @@ def _inherit(app: Any, frame: Any, options: dict[str, Any]) -> None:
 def send(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any], task: Any) -> Any:
     """Publishes a call; `options` is the caller's to lose."""
     task_id = options.get("task_id")
+    tag = None
     if task_id is None:
-        task_id = new_id()
+        task_id, tag = new_ids(2)
     else:
         check_task_id(task_id)
     link = options.get("link")
@@ -53,7 +55,8 @@ def send(app: Any, name: str, args: Any, kwargs: Any, options: dict[str, Any], t
     ignored = options.get("ignore_result")
     if not ignored:
         app._on_task_call(task_id)
-    app.amqp.send(name, task_id, args, kwargs, options, task)
+    if tag is None or frame is not None or not publish_ready_made(app, name, task_id, tag, args, kwargs, options):
+        app.amqp.send(name, task_id, args, kwargs, options, task)
     result_cls = options.get("result_cls")
     if result_cls is not None:
         result = result_cls(task_id)

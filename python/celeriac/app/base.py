@@ -525,6 +525,13 @@ class Celery(Setup):
             local.forks = forks.count
         return found
 
+    def _models(self) -> dict[str, Any]:
+        """Models of messages (`_ready_made`), by name of task: they have `thread_oid` and this process in them."""
+        found: tuple[int, dict[str, Any]] | None = getattr(self._local, "models", None)
+        if found is None or found[0] != forks.count:
+            found = self._local.models = forks.count, {}
+        return found[1]
+
     # --- the object
 
     def __enter__(self) -> Self:

@@ -95,7 +95,7 @@ class PushedWaiting:
         waiter = self.subscription.waiter(left)
         try:
             while True:
-                for key, value in waiter.take(look.left() or turns.next()):
+                for key, value in waiter.take(look.left() or turns.next(), first=bool(look.unseen)):
                     look.unseen.discard(key)
                     if value is None or key not in left:
                         continue

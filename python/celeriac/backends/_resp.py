@@ -19,6 +19,7 @@ _SIMPLE, _ERROR, _INTEGER, _NULL, _BOOLEAN = b"+"[0], b"-"[0], b":"[0], b"_"[0],
 _DOUBLE, _BIG, _VERBATIM, _LONG_ERROR = b","[0], b"("[0], b"="[0], b"!"[0]
 _BULKS = frozenset(b"$=!")
 _LISTS = frozenset(b"*~")
+_PUSH_OF_THREE = b">3\r\n$"
 
 
 class Push(list[Any]):
@@ -71,7 +72,12 @@ class Reader:
             began, half = self._at, self._half
             self._half = None
             try:
-                reply = self._value() if half is None else self._items(*half)
+                if half is not None:
+                    reply: Any = self._items(*half)
+                elif self._data.startswith(_PUSH_OF_THREE, began):
+                    reply = self._push_of_three()
+                else:
+                    reply = self._value()
             except _Incomplete as exc:
                 if self._half is None:
                     self._at = began
@@ -106,6 +112,26 @@ class Reader:
             self._at, self._half = began, (items, count)
             raise
         return items
+
+    def _push_of_three(self) -> Any:
+        """Nearly all pushes: a kind, a channel, and what there is to say. By way of `_value` they cost thrice."""
+        data, began = self._data, self._at
+        end = data.find(_CRLF, began + 5)
+        if end < 0:
+            raise _Incomplete(1)
+        kind = end + 2
+        kind_end = kind + int(data[began + 5 : end])
+        end = data.find(_CRLF, kind_end + 3)
+        if end < 0 or data[kind_end + 2 : kind_end + 3] != b"$":
+            return self._value()  # says what is missing, or takes what else may stand there
+        channel = end + 2
+        channel_end = channel + int(data[kind_end + 3 : end])
+        self._at = channel_end + 2
+        try:
+            return Push((data[kind:kind_end], data[channel:channel_end], self._value()))
+        except _Incomplete:
+            self._half = None  # read again from its beginning
+            raise
 
     def _bulk(self, kind: int, size: int) -> Any:
         if size < 0:

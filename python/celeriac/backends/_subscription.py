@@ -48,6 +48,10 @@ _PARTED = ("ASK", "TRYAGAIN")
 _MOVED = ("MOVED", "CLUSTERDOWN")
 _MOVE_S = 0.5  # between looks at a slot that moves
 
+# What the server says to `SUBSCRIBE key` and `GET key` when nothing is stored, beside the key.
+_SUBSCRIBED = len(b">3\r\n$9\r\nsubscribe\r\n$99\r\n\r\n:999\r\n")
+_NOTHING = len(b"_\r\n")
+
 Record = tuple[bytes, "bytes | None"]
 """`(key, value)`: what was read (None: nothing is stored) or published."""
 
@@ -88,8 +92,11 @@ class Waiter:
         self.signal.acquire()
         self.epoch = owner.epoch
 
-    def take(self, timeout: float) -> list[Record]:
+    def take(self, timeout: float, *, first: bool = True) -> list[Record]:
         """What has come, at least one record; an empty list after `timeout` seconds.
+
+        Without `first` it may sleep, for up to a second, through the answer that nothing is stored under a single key:
+        to be woken only to hear that costs the server and this process as much as the result itself.
 
         Raises what the subscription's `connect` raised, or `RuntimeError` when its patience is at an end.
         """
@@ -105,7 +112,7 @@ class Waiter:
                         return self._taken()
                     leads = owner.lead_or_follow(self)
                 if leads:
-                    owner.pump(left)
+                    owner.pump(left, None if first else self)
                 else:
                     self.signal.acquire(timeout=min(left, _LOOK_UP_S))
         except BaseException:
@@ -149,8 +156,8 @@ class _Line:
     """A connection: its socket, what is still to be written, and who asked for the answers that are to come."""
 
     __slots__ = (
-        *("again", "again_at", "asked", "bell", "broken", "connection", "heard", "leaving", "out", "polled", "reader"),
-        *("ring", "sock"),
+        *("again", "again_at", "asked", "bell", "broken", "connection", "events", "heard", "least", "leaving"),
+        *("nothing", "out", "polled", "reader", "ring", "sock"),
     )
 
     def __init__(self, connection: Any) -> None:
@@ -164,22 +171,34 @@ class _Line:
         self.leaving: dict[bytes, int] = {}
         self.again: list[tuple[Waiter, bytes]] = []
         self.again_at = 0.0
+        self.nothing = 0  # most bytes of the answer to the last question if that is that nothing is stored
+        self.least = 1  # bytes that `sleep` sleeps for
         self.broken: Exception | None = None
         self.heard = time.monotonic()
         self.bell, self.ring = socket.socketpair()  # for who cannot write all it has: the leader has to go on with it
         self.bell.setblocking(False)
         self.ring.setblocking(False)
         self.polled = select.poll()
-        self.polled.register(self.sock, select.POLLIN)
+        self.events = select.POLLIN
+        self.polled.register(self.sock, self.events)
         self.polled.register(self.bell, select.POLLIN)
 
     def sleep(self, seconds: float) -> None:
         """Until there is something to read, room to write, or somebody rang."""
-        self.polled.modify(self.sock, select.POLLIN | select.POLLOUT if self.out else select.POLLIN)
+        events = select.POLLIN | select.POLLOUT if self.out else select.POLLIN
+        if events != self.events:
+            self.polled.modify(self.sock, events)
+            self.events = events
         for fd, _ in self.polled.poll(seconds * 1000):
             if fd == self.bell.fileno():
                 with contextlib.suppress(OSError):
                     self.bell.recv(4096)
+
+    def expect(self, least: int) -> None:
+        """`sleep` shall sleep until so many bytes have come, where the system can do that; 1 is as ever."""
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
+            self.least = least
 
     def wake(self) -> None:
         """Ends `sleep`."""
@@ -408,6 +427,7 @@ class Subscription:
             line.out += pack(self._subscribe, *fresh[at : at + _KEYS])
         for at in range(0, len(keys), _KEYS):
             some = keys[at : at + _KEYS]
+            line.nothing = _NOTHING + sum(_SUBSCRIBED + len(key) for key in fresh) if len(keys) == 1 else 0
             line.asked.append((waiter, some))
             line.out += pack(b"GET", *some) if len(some) == 1 else pack(b"MGET", *some)
 
@@ -502,14 +522,24 @@ class Subscription:
 
     # --- the leader, without the lock --------------------------------------------------------------------------
 
-    def pump(self, budget: float) -> None:
-        """Waits at most `budget` seconds for the socket and deals out what has come."""
+    def pump(self, budget: float, patient: Waiter | None = None) -> None:
+        """Waits at most `budget` seconds for the socket and deals out what has come.
+
+        `patient` need not hear that nothing is stored.
+        """
         line = self._line
         if line is None:
             self._open(budget)
             return
         broken = line.broken
         if broken is None:
+            # Only once for each question: of what is left after a first look nobody knows how long it may be.
+            least = 1
+            if patient is not None and line.nothing and len(line.asked) == 1 and line.asked[0][0] is patient:
+                least += line.nothing
+            line.nothing = 0
+            if line.least != least:
+                line.expect(least)
             self._sleep(line, budget)
             try:
                 with self.lock, self._whole():

@@ -236,7 +236,8 @@ def test_envelopes_of_one_model_are_those_made_one_by_one(args_chars: int | None
     embed = {"callbacks": None, "chain": [{"task": "next"}]}
     headers: dict[str, object] = {"id": "first", "root_id": root_id, "argsrepr": "model", "kwargsrepr": "m", "x": [1.5]}
     properties: dict[str, object] = {"correlation_id": "first", "priority": 3, "delivery_tag": "old"}
-    made = codec.encode_envelopes(headers, properties, embed, ids, tags, calls, args_chars, 1024)
+    model = codec.EnvelopeModel(headers, properties, embed, args_chars, 1024)
+    made = model.many(ids, tags, calls)
     expected = []
     for task_id, tag, (args, kwargs) in zip(ids, tags, calls, strict=True):
         own = {**headers, "id": task_id, "kwargsrepr": codec.bounded_repr(kwargs)}
@@ -248,10 +249,12 @@ def test_envelopes_of_one_model_are_those_made_one_by_one(args_chars: int | None
         sent = {**properties, "correlation_id": task_id, "delivery_tag": tag}
         expected.append(codec.encode_envelope(own, sent, body, "application/json", "utf-8"))
     assert made == expected
+    rows = zip(ids, tags, calls, strict=True)
+    assert [model.one(task_id, tag, args, kwargs) for task_id, tag, (args, kwargs) in rows] == expected
 
 
 def test_envelopes_of_one_model_refuse_what_cannot_be_encoded() -> None:
     with pytest.raises(EncodeError, match="complex"):
-        codec.encode_envelopes({"id": "a"}, {}, {}, ["a"], ["t"], [((1j,), {})], 10, 10)
+        codec.EnvelopeModel({"id": "a"}, {}, {}, 10, 10).many(["a"], ["t"], [((1j,), {})])
     with pytest.raises(ValueError, match="differ in length"):
-        codec.encode_envelopes({"id": "a"}, {}, {}, ["a"], ["t", "u"], [((), {})], 10, 10)
+        codec.EnvelopeModel({"id": "a"}, {}, {}, 10, 10).many(["a"], ["t", "u"], [((), {})])

@@ -11,11 +11,16 @@ from celeriac.backends._resp import Push, Reader, ReplyError, pack
 STREAM = (
     b"+OK\r\n-ERR no\r\n:12\r\n$5\r\na\r\nb\xff\r\n$-1\r\n_\r\n*-1\r\n*2\r\n$1\r\nx\r\n_\r\n"
     b"*3\r\n*2\r\n$1\r\na\r\n:1\r\n%1\r\n+m\r\n*2\r\n:2\r\n:3\r\n*0\r\n"
+    b">3\r\n$9\r\nsubscribe\r\n$1\r\nk\r\n:1\r\n>2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n"
+    b">3\r\n$1\r\nx\r\n:5\r\n+y\r\n>3\r\n+z\r\n_\r\n_\r\n"
+    b">3\r\n$1\r\nv\r\n$1\r\nw\r\n*2\r\n:1\r\n:2\r\n"
     b">3\r\n$7\r\nmessage\r\n$1\r\nk\r\n$0\r\n\r\n%1\r\n+key\r\n:1\r\n=5\r\ntxt:y\r\n!3\r\nbad\r\n#t\r\n"
 )
 REPLIES: list[Any] = [
     *(b"OK", "-ERR no", 12, b"a\r\nb\xff", None, None, None, [b"x", None]),
-    *([[b"a", 1], {b"m": [2, 3]}, []], [b"message", b"k", b""], {b"key": 1}, b"y", "-bad", b"t"),
+    [[b"a", 1], {b"m": [2, 3]}, []],
+    *([b"subscribe", b"k", 1], [b"invalidate", [b"k"]], [b"x", 5, b"y"], [b"z", None, None], [b"v", b"w", [1, 2]]),
+    *([b"message", b"k", b""], {b"key": 1}, b"y", "-bad", b"t"),
 ]
 
 
@@ -31,7 +36,7 @@ def test_bytes_may_come_in_any_pieces(size: int) -> None:
         reader.feed(STREAM[at : at + size])
         read += list(reader.replies())
     assert [plain(reply) for reply in read] == REPLIES
-    assert [type(reply) for reply in read].count(Push) == 1
+    assert [type(reply) for reply in read].count(Push) == 5
 
 
 def test_a_reader_that_is_left_half_way_goes_on_where_it_was() -> None:

@@ -53,63 +53,110 @@ impl Model {
     }
 }
 
-/// One message for each of `calls`, with JSON bodies `(args, kwargs, embed)`. `headers` and `properties` are those of any one
-/// of them; `root_id` changes with `id` if the two are equal there. `None` as a number of characters leaves the model's
-/// representation in all of them.
-#[pyfunction]
-#[pyo3(signature = (headers, properties, embed, ids, tags, calls, args_chars, kwargs_chars, /))]
-#[expect(clippy::too_many_arguments, reason = "one crossing instead of one a message; the parts have no better home")]
-pub(super) fn encode_envelopes<'py>(
-    headers: &Bound<'py, PyDict>,
-    properties: &Bound<'py, PyDict>,
-    embed: &Bound<'py, PyAny>,
-    ids: &Bound<'py, PyList>,
-    tags: &Bound<'py, PyList>,
-    calls: &Bound<'py, PyList>,
-    args_chars: Option<usize>,
-    kwargs_chars: Option<usize>,
-) -> PyResult<Bound<'py, PyList>> {
-    let py = headers.py();
-    if ids.len() != calls.len() || tags.len() != calls.len() {
-        return Err(PyValueError::new_err("encode_envelopes: ids, tags and calls differ in length"));
+/// What the messages of one task share; see the module.
+#[pyclass(frozen, module = "celeriac._core")]
+pub(crate) struct EnvelopeModel {
+    model: Model,
+    /// The body's third part.
+    links: Vec<u8>,
+    args_chars: usize,
+    kwargs_chars: usize,
+}
+
+#[pymethods]
+impl EnvelopeModel {
+    /// `headers` and `properties` are those of any message; `root_id` changes with `id` if the two are equal there. `None` as
+    /// a number of characters leaves the model's representation in all of them.
+    #[new]
+    #[pyo3(signature = (headers, properties, embed, args_chars, kwargs_chars, /))]
+    fn new(
+        headers: &Bound<'_, PyDict>,
+        properties: &Bound<'_, PyDict>,
+        embed: &Bound<'_, PyAny>,
+        args_chars: Option<usize>,
+        kwargs_chars: Option<usize>,
+    ) -> PyResult<Self> {
+        let model = model(headers, properties, args_chars.is_some(), kwargs_chars.is_some())?;
+        let mut links = Vec::new();
+        append(embed, &mut links)?;
+        Ok(Self { model, links, args_chars: args_chars.unwrap_or(0), kwargs_chars: kwargs_chars.unwrap_or(0) })
     }
-    let model = model(headers, properties, args_chars.is_some(), kwargs_chars.is_some())?;
-    let mut links = Vec::new();
-    append(embed, &mut links)?;
-    let made = PyList::empty(py);
-    let (mut body, mut into) = (Vec::with_capacity(256), Vec::with_capacity(model.bytes.len() + 512));
-    for ((id, tag), call) in ids.iter().zip(tags.iter()).zip(calls.iter()) {
-        let call = call.cast_into::<PyTuple>()?;
-        let (args, kwargs) = (call.get_item(0)?, call.get_item(1)?);
+
+    /// The message of one call, with a JSON body.
+    #[pyo3(signature = (id, tag, args, kwargs, /))]
+    fn one<'py>(
+        &self,
+        id: &Bound<'py, PyAny>,
+        tag: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyAny>,
+        kwargs: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let mut into = Vec::with_capacity(self.model.bytes.len() + 512);
+        self.write(id, tag, args, kwargs, &mut Vec::with_capacity(256), &mut into)?;
+        Ok(PyBytes::new(id.py(), &into))
+    }
+
+    /// The messages of many.
+    #[pyo3(signature = (ids, tags, calls, /))]
+    fn many<'py>(
+        &self,
+        ids: &Bound<'py, PyList>,
+        tags: &Bound<'py, PyList>,
+        calls: &Bound<'py, PyList>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let py = ids.py();
+        if ids.len() != calls.len() || tags.len() != calls.len() {
+            return Err(PyValueError::new_err("EnvelopeModel.many: ids, tags and calls differ in length"));
+        }
+        let made = PyList::empty(py);
+        let (mut body, mut into) = (Vec::with_capacity(256), Vec::with_capacity(self.model.bytes.len() + 512));
+        for ((id, tag), call) in ids.iter().zip(tags.iter()).zip(calls.iter()) {
+            let call = call.cast_into::<PyTuple>()?;
+            into.clear();
+            self.write(&id, &tag, &call.get_item(0)?, &call.get_item(1)?, &mut body, &mut into)?;
+            made.append(PyBytes::new(py, &into))?;
+        }
+        Ok(made)
+    }
+}
+
+impl EnvelopeModel {
+    fn write(
+        &self,
+        id: &Bound<'_, PyAny>,
+        tag: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyAny>,
+        kwargs: &Bound<'_, PyAny>,
+        body: &mut Vec<u8>,
+        into: &mut Vec<u8>,
+    ) -> PyResult<()> {
         body.clear();
         body.push(b'[');
-        append(&args, &mut body)?;
+        append(args, body)?;
         body.extend_from_slice(b", ");
-        append(&kwargs, &mut body)?;
+        append(kwargs, body)?;
         body.extend_from_slice(b", ");
-        body.extend_from_slice(&links);
+        body.extend_from_slice(&self.links);
         body.push(b']');
-        into.clear();
         into.extend_from_slice(b"{\"body\": \"");
-        base64::encode(&body, &mut into);
+        base64::encode(body, into);
         into.extend_from_slice(
             b"\", \"content-encoding\": \"utf-8\", \"content-type\": \"application/json\", \"headers\": ",
         );
         let mut from = 0;
-        for &(at, hole) in &model.holes {
-            into.extend_from_slice(&model.bytes[from..at]);
+        for &(at, hole) in &self.model.holes {
+            into.extend_from_slice(&self.model.bytes[from..at]);
             from = at;
             match hole {
-                Hole::Id => append(&id, &mut into)?,
-                Hole::Tag => append(&tag, &mut into)?,
-                Hole::Args => write::string(&bounded_repr(&args, args_chars.unwrap_or(0), LEVELS)?, &mut into),
-                Hole::Kwargs => write::string(&bounded_repr(&kwargs, kwargs_chars.unwrap_or(0), LEVELS)?, &mut into),
+                Hole::Id => append(id, into)?,
+                Hole::Tag => append(tag, into)?,
+                Hole::Args => write::string(&bounded_repr(args, self.args_chars, LEVELS)?, into),
+                Hole::Kwargs => write::string(&bounded_repr(kwargs, self.kwargs_chars, LEVELS)?, into),
             }
         }
-        into.extend_from_slice(&model.bytes[from..]);
-        made.append(PyBytes::new(py, &into))?;
+        into.extend_from_slice(&self.model.bytes[from..]);
+        Ok(())
     }
-    Ok(made)
 }
 
 /// Headers, properties and the end of the envelope.

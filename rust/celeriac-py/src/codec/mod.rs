@@ -34,7 +34,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(binary::new_ids, module)?)?;
     module.add_function(wrap_pyfunction!(repr::bounded_repr, module)?)?;
     module.add_function(wrap_pyfunction!(envelope::encode_envelope, module)?)?;
-    module.add_function(wrap_pyfunction!(bulk::encode_envelopes, module)?)?;
+    module.add_class::<bulk::EnvelopeModel>()?;
     module.add_class::<PyMessage>()
 }
 

@@ -222,15 +222,18 @@ impl Builder {
     }
 }
 
-/// What this worker notes about itself: of this cycle, and of ends of earlier ones.
+/// What this worker notes about itself: of this cycle, and of ends of earlier ones. All of that goes as soon as anything
+/// goes, for that is what [`Part::Books`] says when it is done.
 fn books(site: Site<'_>, held: &Held, cycle: &Cycle, queues: &[String]) -> Vec<Args> {
     let Site { keys, worker, .. } = site;
     let mut commands = Vec::new();
     let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
     let begun: Vec<u64> = cycle.started.iter().filter(fresh).map(|tag| tag.0).collect();
+    let told = held.tells() || !begun.is_empty() || !queues.is_empty();
+    let over = |numbers: &[u64]| if told { numbers.to_vec() } else { Vec::new() };
     for (ended, name, key) in [
-        (held.emptied.clone(), "HDEL", keys.batches(worker)),
-        (held.ended.clone(), "SREM", keys.started(worker)),
+        (over(&held.emptied), "HDEL", keys.batches(worker)),
+        (over(&held.ended), "SREM", keys.started(worker)),
         (begun, "SADD", keys.started(worker)),
     ] {
         for chunk in ended.chunks(1000) {

@@ -24,6 +24,8 @@ use super::settings::Settings;
 const WAIT: Duration = Duration::from_secs(10);
 /// How much later than that an answer may come before the connection is given up.
 const GRACE: Duration = Duration::from_secs(5);
+/// A claim that waits is carried out within that time, or takes nothing.
+pub(crate) const LONGEST: Duration = WAIT.saturating_add(GRACE);
 
 /// The actor's end.
 pub(crate) struct Waiter {

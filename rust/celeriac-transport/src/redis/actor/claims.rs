@@ -20,7 +20,7 @@ use crate::redis::line::int;
 use crate::redis::pack::Pack;
 use crate::redis::patch::tag as own_tag;
 use crate::redis::script::CLAIM;
-use crate::redis::waiter::{Waiter, Woken};
+use crate::redis::waiter::{self, Waiter, Woken};
 
 /// How often a busy worker makes parked messages ready.
 const PROMOTE: Duration = Duration::from_millis(20);
@@ -37,8 +37,8 @@ impl Actor {
         if parked {
             self.promoted = Instant::now();
         }
-        // One that waits may come back much later.
-        let lease = only.is_some() || self.renewed.elapsed() >= self.settings.lease / 2;
+        let until = if only.is_some() { waiter::LONGEST } else { Duration::ZERO };
+        let lease = self.renewed.elapsed() + until >= self.settings.lease / 2;
         let habits = Habits { parked, lease };
         claim::request(self.site(), &self.sources, &self.sizes, want, self.turn, only, habits)
     }

@@ -25,7 +25,9 @@ if ARGV[2] ~= '' then
   end
 end
 local first, count = tonumber(ARGV[3]), tonumber(ARGV[4])
-local scores = redis.call('ZMSCORE', index, unpack(ARGV, 5, 4 + count))
+-- A score is a number of 17 digits to be written out; of a single end nobody needs it.
+local scores = count == 1 and { ARGV[5] ~= '' and redis.call('ZRANK', index, ARGV[5]) }
+  or redis.call('ZMSCORE', index, unpack(ARGV, 5, 4 + count))
 local at = 5 + count
 local gone, lost, carried, problem, key = {}, {}, first - 1, '', ''
 
