@@ -1,6 +1,7 @@
 //! Cycles to calls of the script that carries them out, and what its answers mean.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use celeriac_protocol::{DeliveryTag, End, Settlement};
 
@@ -20,6 +21,8 @@ use crate::contract::Cycle;
 /// Most ends, and most bytes, of one call.
 const MOST: usize = 256;
 const MOST_BYTES: usize = 4 << 20;
+/// Members named by one command: a script cannot pass on more than 8000 words.
+const WORDS: usize = 1000;
 
 /// One call of the script.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Memory {
     sequence: u64,
     /// Queues whose names this worker has stored.
     pub(crate) named: HashSet<String>,
+    /// The server had no memory lately.
+    pub(crate) full_until: Option<Instant>,
 }
 
 /// Makes the calls for `cycle`.
@@ -94,14 +99,22 @@ pub(crate) fn calls(
     }
     let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
     let own = publish::commands(settings, keys, &routes, &cycle.publish, now.unsigned_abs())?;
-    let mut free = free(site, held, cycle, now);
+    let mut free = Vec::new();
+    if memory.full_until.is_some_and(|until| until > Instant::now()) {
+        // It refuses what needs memory only as the first write of a script. Ends make room: to wait with them until there
+        // is some would be to wait for ever.
+        let mut nothing = Args::new("SREM");
+        nothing.add(keys.started(worker)).add("");
+        free.push(nothing);
+    }
+    free.extend(self::free(site, held, cycle, now));
     free.extend(own.commands);
     queues.extend(own.queues);
     queues.retain(|queue| memory.named.insert(queue.clone()));
-    if !queues.is_empty() {
+    for chunk in queues.chunks(WORDS) {
         let mut names = Args::new("SADD");
         names.add(&keys.queues);
-        for queue in &queues {
+        for queue in chunk {
             names.add(queue);
         }
         free.push(names);
@@ -172,7 +185,7 @@ fn free(site: Site<'_>, held: &Held, cycle: &Cycle, now: i64) -> Vec<Args> {
         (held.ended.clone(), "SREM", keys.started(worker)),
         (begun, "SADD", keys.started(worker)),
     ] {
-        for chunk in ended.chunks(1000) {
+        for chunk in ended.chunks(WORDS) {
             let mut command = Args::new(name);
             command.add(&key);
             for number in chunk {

@@ -22,9 +22,9 @@ use super::script::CLAIM;
 use super::settings::Settings;
 
 /// How long one wait lasts at most; then its empty answer shows that the connection lives.
-const WAIT: Duration = Duration::from_secs(10);
-/// How much later than that an answer may come before the connection is given up.
-const GRACE: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(3);
+/// How much later than that an answer may come before the connection is given up: a half open one is known by then.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The actor's end.
 pub(crate) struct Waiter {

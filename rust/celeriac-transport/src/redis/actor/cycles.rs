@@ -4,8 +4,9 @@
 //! cycle is either answered as done or given back with what of it was done remembered.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-use celeriac_protocol::DeliveryTag;
+use celeriac_protocol::{DeliveryTag, Settlement};
 use redis::Value;
 
 use super::Actor;
@@ -17,6 +18,9 @@ use crate::redis::keys::Site;
 use crate::redis::line::text;
 use crate::redis::pack::Pack;
 use crate::redis::script::CLAIM;
+
+/// How long a server that had no memory is taken to have none.
+const FULL: Duration = Duration::from_secs(10);
 
 /// A cycle on its way.
 pub(super) struct Carry {
@@ -39,6 +43,7 @@ impl Actor {
             (self.sink)(Event::Failed { cycle, error: TransportError::Unavailable(text) });
             return;
         };
+        self.sift |= cycle.ends.iter().any(|end| matches!(end.settlement, Settlement::Park { .. }));
         let settled = &self.settled;
         let made = ends::calls(
             line,
@@ -175,6 +180,9 @@ impl Actor {
             carry.cycle.publish.clear();
         }
         let error = fault.clone().into_error();
+        if matches!(error, TransportError::Full(_)) {
+            self.memory.full_until = Some(Instant::now() + FULL);
+        }
         if !matches!(error, TransportError::Refused(_)) {
             self.broke(fault);
         }
