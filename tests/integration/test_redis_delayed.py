@@ -207,36 +207,41 @@ def test_ready_messages_among_those_for_later_keep_their_order(line: Any, node: 
 
 
 @pytest.fixture
-def ahead(tmp_path: Path) -> dict[str, str]:
-    """Environment of a process whose wall clock is four seconds ahead."""
+def clock(tmp_path: Path) -> Callable[[int], dict[str, str]]:
+    """`clock(seconds)`: environment of a process whose wall clock is so far ahead."""
     compiler = shutil.which("cc")
     assert compiler, "Rust needs a C compiler, so there is one"
     library = tmp_path / "clock_ahead.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(CLOCK)], check=True)
-    return {"LD_PRELOAD": str(library), "CLOCK_AHEAD_S": "4"}
+    return lambda seconds: {"LD_PRELOAD": str(library), "CLOCK_AHEAD_S": str(seconds)}
 
 
-def test_a_worker_whose_clock_is_ahead_waits_for_the_servers(
+@pytest.mark.parametrize(("ahead", "due_in", "quiet"), [(4, 7, (-3.5, -0.5)), (-4, 3, (0.2, 2.8))])
+def test_a_worker_with_another_clock_waits_without_asking(
     redis_server: RedisServer,
     line: Any,
     start_worker: Callable[..., Worker],
     journal: Journal,
-    ahead: dict[str, str],
+    clock: Callable[[int], dict[str, str]],
+    ahead: int,
+    due_in: float,
+    quiet: tuple[float, float],
 ) -> None:
-    """It asked again and again until the server's clock had come to the due time."""
-    start_worker(redis_server.url, backend=None, env=ahead)
+    """In `quiet`, seconds from the due time, one of the two clocks has come to it and the other has not."""
+    start_worker(redis_server.url, backend=None, env=clock(ahead))
     app = build(redis_server.url)
-    due = time.time() + 7
+    due = time.time() + due_in
     app.tasks["t.note"].apply_async((str(journal.path), "later"), eta=datetime.fromtimestamp(due, timezone.utc))
     wait_until(lambda: line.zcard("celeriac.parked.celery") == 1, timeout=2, what="a parked message")
 
     def scripts() -> int:
         return int(line.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
 
-    wait_until(lambda: time.time() > due - 3.5, timeout=10, what="the worker's clock past the due time")
+    wait_until(lambda: time.time() > due + quiet[0], timeout=10, what="the first clock past the due time")
     before = scripts()
-    wait_until(lambda: time.time() > due - 0.5, timeout=10, what="the server's clock near it")
+    wait_until(lambda: time.time() > due + quiet[1], timeout=10, what="the other clock near it")
     assert scripts() - before < 40
+    assert journal.lines() == []
     journal.wait_for(lines=1, timeout=5)
     assert time.time() >= due - 0.05
 

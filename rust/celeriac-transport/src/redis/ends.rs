@@ -21,6 +21,8 @@ use crate::contract::Cycle;
 /// Most ends, and most bytes, of one call.
 const MOST: usize = 256;
 const MOST_BYTES: usize = 4 << 20;
+/// What is due within that time is held by the worker, so that a smaller difference between the clocks does not count.
+const HELD_MS: i64 = 1000;
 /// Members named by one command: a script cannot pass on more than 8000 words.
 const WORDS: usize = 1000;
 
@@ -63,6 +65,8 @@ pub(crate) struct Memory {
     sequence: u64,
     /// Queues whose names this worker has stored.
     pub(crate) named: HashSet<String>,
+    /// How far the server's clock is ahead of ours, in ms.
+    pub(crate) ahead_ms: i64,
     /// The server had no memory lately.
     pub(crate) full_until: Option<Instant>,
 }
@@ -94,7 +98,15 @@ pub(crate) fn calls(
             commands.extend(stored.commands);
             queues.extend(stored.queues);
         }
-        settle(&mut commands, keys, one, end, bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body));
+        let ahead_ms = if memory.ahead_ms > HELD_MS { memory.ahead_ms } else { 0 };
+        settle(
+            &mut commands,
+            keys,
+            one,
+            end,
+            ahead_ms,
+            bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body),
+        );
         ends.push((end.tag, commands));
     }
     let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };
@@ -231,7 +243,7 @@ struct Body {
     tag: Option<String>,
 }
 
-fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, body: Option<&Body>) {
+fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, ahead_ms: i64, body: Option<&Body>) {
     let forget = |commands: &mut Vec<Args>| {
         if let Some(crashes) = &one.crashes {
             let mut delete = Args::new("DEL");
@@ -252,8 +264,11 @@ fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, body: Opt
             }
         }
         Settlement::Park { until_ms } => {
+            // The worker goes by its own clock: by a server's that is ahead, the time may have come, and the message would
+            // be here again at once.
+            let until_ms = until_ms.saturating_add(ahead_ms);
             let mut park = Args::new("celeriac.park");
-            park.add(keys.parked(&one.home.queue)).int(*until_ms).int(one.home.step).int(one.home.tail.len() as u64);
+            park.add(keys.parked(&one.home.queue)).int(until_ms).int(one.home.step).int(one.home.tail.len() as u64);
             commands.push(park);
         }
         Settlement::Dead { reason, detail } => {

@@ -27,6 +27,7 @@ impl Actor {
         let renew = self.renewed.elapsed() >= self.settings.lease / 3;
         let Some(line) = &mut self.line else { return Ok(()) };
         let (known, now_ms, gone) = back::lease(line, &self.keys, &self.worker, renew.then_some(self.settings.lease))?;
+        self.skew(now_ms);
         if renew {
             self.renewed = Instant::now();
         }
