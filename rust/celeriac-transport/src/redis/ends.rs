@@ -87,6 +87,7 @@ pub(crate) fn calls(
     let now = wall_ms();
     let mut ends = Vec::with_capacity(cycle.ends.len());
     let mut queues = Vec::new();
+    let ahead_ms = if memory.ahead_ms > HELD_MS { memory.ahead_ms } else { 0 };
     for (at, end) in cycle.ends.iter().enumerate() {
         if skip(end.tag) {
             continue;
@@ -98,15 +99,8 @@ pub(crate) fn calls(
             commands.extend(stored.commands);
             queues.extend(stored.queues);
         }
-        let ahead_ms = if memory.ahead_ms > HELD_MS { memory.ahead_ms } else { 0 };
-        settle(
-            &mut commands,
-            keys,
-            one,
-            end,
-            ahead_ms,
-            bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body),
-        );
+        let body = bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body);
+        settle(&mut commands, keys, one, end, ahead_ms, body);
         ends.push((end.tag, commands));
     }
     let mut builder = Builder { calls: Vec::new(), tags: Args::default(), body: Args::default(), parts: Vec::new() };

@@ -52,7 +52,7 @@ for _ = 1, tonumber(ARGV[9]) do
   end
 end
 
--- Keeps those of `found` that are for later, and gives the others; nothing but what Celery writes is read, see due.lua.
+-- Parks those of `found` that are for later, and gives the others.
 local function sieve(found, home)
   local set, step
   for _, queue in ipairs(parked) do
@@ -72,6 +72,7 @@ local function sieve(found, home)
     local due = due_ms(entry)
     if due and due > soon then
       sifted = sifted + 1
+      room = room - #entry
       later[#later + 1] = string.format('%d', due)
       later[#later + 1] = worker .. '.' .. ARGV[2] .. '.' .. sifted .. ':' .. step .. ' ' .. entry
     else
