@@ -17,6 +17,7 @@ use celeriac_transport::contract::{Cycle, Event, QueueSpec};
 use celeriac_transport::{Options, open};
 
 const TASKS: usize = 20_000;
+const PARKED: usize = 200_000;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Server {
@@ -176,6 +177,36 @@ fn drain(server: &Server, batch: usize, results: bool) -> Cost {
     cost
 }
 
+/// As `message`, for a day that is far off.
+fn later(number: usize) -> Publication {
+    let plain = message(number);
+    let text = std::str::from_utf8(&plain.payload).unwrap();
+    let payload = text.replace("\"eta\": null", "\"eta\": \"2100-01-01T00:00:00+00:00\"").into();
+    Publication { payload, ..plain }
+}
+
+/// A worker meets nothing but messages for later.
+fn park(server: &Server) -> Cost {
+    let mut consumer = open::consumer(&server.url(), &Options::new(), TIMEOUT).unwrap();
+    let (sender, events) = channel();
+    consumer.start(vec![jobs()], Arc::new(move |event| drop(sender.send(event)))).unwrap();
+    let cost = measured(server, PARKED, || {
+        let mut credit = 16;
+        consumer.submit(Cycle { id: 1, credit_total: credit, ..Cycle::default() });
+        while !server.ask("ZCARD celeriac.parked.jobs").starts_with(&format!(":{PARKED}\r")) {
+            let Ok(Event::Deliveries(got)) = events.recv_timeout(Duration::from_millis(5)) else { continue };
+            credit += got.len() as u64;
+            let until_ms = 4_102_444_800_000;
+            let end = |one: &Delivery| End { settlement: Settlement::Park { until_ms }, ..end(one, false) };
+            let ends = got.iter().map(end).collect();
+            consumer.submit(Cycle { id: 2, ends, credit_total: credit, ..Cycle::default() });
+        }
+    });
+    consumer.stop();
+    consumer.join();
+    cost
+}
+
 /// Median µs from a publish to its delivery, and to its stored end, with a worker that waits.
 fn latency(server: &Server) -> (f64, f64) {
     let producer = open::producer(&server.url(), &Options::new(), TIMEOUT).unwrap();
@@ -230,6 +261,11 @@ fn main() {
             show(&name, &drain(&server, batch, results));
         }
     }
+    server.ask("FLUSHALL");
+    for from in (0..PARKED).step_by(1000) {
+        producer.publish(&(from..from + 1000).map(later).collect::<Vec<_>>()).unwrap();
+    }
+    show("park what is for later", &park(&server));
     server.ask("FLUSHALL");
     let (given, stored) = latency(&server);
     println!("idle worker, median: publish to delivery {given:.0} µs, to stored result {stored:.0} µs");

@@ -19,6 +19,7 @@ from tests.support import raw
 from tests.support.apps.tasks import build
 from tests.support.certificate import certificate
 from tests.support.journal import Journal
+from tests.support.node import Node, envelope
 from tests.support.proxy import Proxy
 from tests.support.redis_server import HOST, RedisServer, free_port
 from tests.support.waiting import wait_until
@@ -197,6 +198,23 @@ def test_broken_connections_and_forgotten_scripts_lose_nothing_and_double_nothin
     assert len(journal.lines()) <= 300 + 15
 
 
+def test_idle_worker_with_half_open_connections_takes_the_next_task_within_seconds(
+    server: RedisServer, start_worker: Start, journal: Journal
+) -> None:
+    app = build(server.url)
+    with Proxy.start(server.port) as proxy:
+        start_worker(proxy.url_of(server.url), backend=None)
+        with client(server) as line:
+            waits = wait_until(
+                lambda: [one for one in line.client_list() if one["cmd"] == "blmove"], timeout=10, what="a wait"
+            )
+        assert waits
+        assert proxy.cut_now("hang")
+        app.tasks["t.note_late"].delay(str(journal.path), "a")
+        # The server gave it to a connection that is no more: it is found and put back.
+        journal.wait_for(lines=1, timeout=8)
+
+
 def test_server_that_restarts_is_found_again(server: RedisServer, start_worker: Start, journal: Journal) -> None:
     app = build(server.url)
     worker = start_worker(server.url, backend=None)
@@ -312,6 +330,43 @@ def test_worker_of_a_full_server_goes_on_when_there_is_room(
     wait_until(lambda: claims(server) == (0, 0), timeout=10, what="end of all claims")
     assert sorted(journal.lines()) == sorted([*map(str, range(5)), "last"])
     assert worker.returncode is None
+
+
+@pytest.mark.parametrize("results", [False, True])
+def test_worker_that_starts_at_a_full_server_makes_room(
+    server: RedisServer, start_worker: Start, journal: Journal, results: bool
+) -> None:
+    """One worker has died before, with messages of which one had begun."""
+    backend = server.url if results else None
+    app = build(server.url, backend)
+    dead = start_worker(server.url, backend=backend, env=SHORT, concurrency=1)
+    sent = [app.tasks["t.note_late"].delay(str(journal.path), "first", 60)]
+    wait_until(lambda: started(server), timeout=10, what="a task that has begun")
+    sent += [app.tasks["t.note_late"].delay(str(journal.path), str(number), 0.002) for number in range(300)]
+    with client(server) as line:
+        line.config_set("maxmemory", "1kb")
+        dead.kill(signal.SIGKILL)
+        start_worker(server.url, backend=backend, env=SHORT, concurrency=2)
+        wait_until(lambda: len(set(journal.lines())) == 300, timeout=20, what="all but the first, which goes on again")
+        wait_until(lambda: claims(server) == (1, 1), timeout=10, what="the claim of the first")
+        with pytest.raises(BrokerFull):
+            app.tasks["t.note_late"].apply_async((str(journal.path), "x"), retry=False)
+        if results:
+            assert [result.get(timeout=5) for result in sent[1:]] == [str(number) for number in range(300)]
+
+
+def test_more_new_queues_than_a_script_takes_words_are_named_in_one_end(server: RedisServer) -> None:
+    names = [f"queue-{number}" for number in range(9000)]
+    with open_broker(server.url) as broker:
+        worker = Node(server.url)
+        try:
+            broker.publish("", "jobs", 0, None, envelope("many"))
+            job = worker.jobs(1)[0]
+            worker.run(job, publish=[("", name, 0, None, envelope(name)) for name in names])
+            wait_until(lambda: claims(server) == (0, 0), timeout=20, what="the end")
+        finally:
+            worker.stop(cold=True)
+        assert {depth.name for depth in broker.depths() if depth.ready == 1} == set(names)
 
 
 def test_what_is_no_redis_is_told(server: RedisServer, tmp_path: Path) -> None:
@@ -490,6 +545,24 @@ def test_claims_of_celery_are_restored_by_its_own_rule(server: RedisServer, star
         assert not line.hexists("unacked", "old")
         # Nothing is restored twice, and in its own time the other one is.
         wait_until(lambda: line.llen("jobs") == 2, timeout=20, what="the younger one")
+        assert claims(server) == (0, 0)
+
+
+def test_claims_that_lead_nowhere_do_not_hold_up_the_others(server: RedisServer, start_worker: Start) -> None:
+    conf = {"T_CONF": json.dumps({"broker_transport_options": {"visibility_timeout": 5}})}
+    with client(server) as line:
+        now = line.time()[0]
+        for number in range(250):
+            line.zadd("unacked_index", {f"lost-{number}": now - 1000 + number})
+            line.hset("unacked", f"lost-{number}", b"[" + entry(f"lost-{number}") + b', "no-such-exchange", "jobs"]')
+        line.zadd("unacked_index", {"old": now - 10})
+        line.hset("unacked", "old", b"[" + entry("old") + b', "", "jobs"]')
+        start_worker(server.url, backend=None, env=conf)
+        wait_until(lambda: line.llen("jobs") == 1, timeout=20, what="restored message")
+        assert claims(server) == (250, 250)
+        # Their exchange comes back, and with it they do.
+        line.sadd("_kombu.binding.no-such-exchange", b"jobs\x06\x16\x06\x16jobs")
+        wait_until(lambda: line.llen("jobs") == 251, timeout=30, what="the others")
         assert claims(server) == (0, 0)
 
 

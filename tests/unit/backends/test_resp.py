@@ -36,7 +36,7 @@ def test_bytes_may_come_in_any_pieces(size: int) -> None:
         reader.feed(STREAM[at : at + size])
         read += list(reader.replies())
     assert [plain(reply) for reply in read] == REPLIES
-    assert [type(reply) for reply in read].count(Push) == 5
+    assert [type(reply) for reply in read].count(Push) == 6
 
 
 def test_a_reader_that_is_left_half_way_goes_on_where_it_was() -> None:

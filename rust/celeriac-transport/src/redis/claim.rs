@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use redis::Value;
 
@@ -17,6 +18,8 @@ use super::settings::Order;
 pub(crate) const MOST: usize = 256;
 /// Most payload bytes taken by one call, beyond the first messages.
 const MOST_BYTES: usize = 8 << 20;
+/// Most messages that one call parks instead of taking them: 4 ms of the server.
+const MOST_SIFTED: u64 = 512;
 /// Messages taken from one list before their sizes are known.
 const AT_ONCE: usize = 16;
 
@@ -84,6 +87,8 @@ fn json_text(into: &mut String, text: &str) {
 pub(crate) struct Habits {
     /// Promote what is due.
     pub(crate) parked: bool,
+    /// Park what is due later without bringing it here. Reading costs the server 1.4 µs a message.
+    pub(crate) sift: bool,
     /// Enter the worker's lease if it has none any more.
     pub(crate) lease: bool,
 }
@@ -142,8 +147,8 @@ pub(crate) fn request(
     } else {
         args.add("");
     }
-    args.add(only.unwrap_or_default());
-    let parked = if habits.parked { &sources.queues[..] } else { &[] };
+    args.add(only.unwrap_or_default()).int(if habits.sift { MOST_SIFTED } else { 0 });
+    let parked = if habits.parked || habits.sift { &sources.queues[..] } else { &[] };
     args.int(parked.len() as u64);
     for queue in parked {
         args.add(keys.parked(queue)).add(keys.list(queue, 0)).add(keys.separator());
@@ -201,16 +206,20 @@ pub(crate) struct Answer {
     pub(crate) taken: Vec<Taken>,
     /// There may be more.
     pub(crate) more: bool,
-    /// When the first parked message is due, by the wall clock; told only if all is taken.
-    pub(crate) due_ms: Option<i64>,
+    /// In how long the first parked message is due, by the server's clock; told only if all is taken.
+    pub(crate) due_in: Option<Duration>,
+    /// How many messages were parked.
+    pub(crate) sifted: u64,
 }
 
 /// Reads the script's answer.
 pub(crate) fn answer(reply: Value, first: u64, want: usize, sources: &Sources, sizes: &mut Sizes) -> Answer {
     let mut parts = array(reply).into_iter();
     let met = parts.next().and_then(|flag| int(&flag)) == Some(1);
-    let due_ms = parts.next().and_then(|due| int(&due));
-    let mut answer = Answer { due_ms, ..Answer::default() };
+    let mut number = || parts.next().as_ref().and_then(int).and_then(|number| u64::try_from(number).ok());
+    let due_in = number().map(Duration::from_millis);
+    let sifted = number().unwrap_or(0);
+    let mut answer = Answer { due_in, sifted, ..Answer::default() };
     let mut tag = first;
     let mut largest = 0;
     for part in parts {
@@ -251,13 +260,14 @@ mod tests {
         let reply = Value::Array(vec![
             Value::Int(0),
             text("77"),
+            Value::Int(3),
             Value::Array(vec![text("a"), text("1"), text("2")]),
             Value::Array(vec![text("b"), text("3")]),
         ]);
         let answer = answer(reply, 10, 5, &sources, &mut Sizes::default());
         let taken: Vec<_> = answer.taken.iter().map(|one| (one.tag, one.batch, &*one.home.queue)).collect();
         assert_eq!(taken, [(10, 10, "a"), (11, 10, "a"), (12, 12, "b")]);
-        assert_eq!((answer.more, answer.due_ms), (false, Some(77)));
+        assert_eq!((answer.more, answer.due_in, answer.sifted), (false, Some(Duration::from_millis(77)), 3));
     }
 
     #[test]
@@ -267,7 +277,7 @@ mod tests {
         let sources = Sources::new(&keys, &["b".to_owned()], before);
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
         let lists = [vec![text("a"), text("1")], vec![text("b"), text("2")]];
-        let reply = [Value::Int(0), text("")].into_iter().chain(lists.map(Value::Array)).collect();
+        let reply = [Value::Int(0), text(""), Value::Int(0)].into_iter().chain(lists.map(Value::Array)).collect();
         let answer = answer(Value::Array(reply), 10, 5, &sources, &mut Sizes::default());
         let taken: Vec<_> = answer.taken.iter().map(|one| (one.tag, &*one.home.queue)).collect();
         assert_eq!(taken, [(10, "a"), (11, "b")]);

@@ -1,6 +1,7 @@
 //! Cycles to calls of the script that carries them out, and what its answers mean.
 
 use std::collections::HashSet;
+use std::time::Instant;
 
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, End, Publication, Settlement};
@@ -21,6 +22,10 @@ use crate::contract::{Cycle, TransportError};
 /// Most ends, and most bytes, of one call.
 const MOST: usize = 256;
 const MOST_BYTES: usize = 4 << 20;
+/// What is due within that time is held by the worker, so that a smaller difference between the clocks does not count.
+const HELD_MS: i64 = 1000;
+/// Members named by one command: a script cannot pass on more than 8000 words.
+const WORDS: usize = 1000;
 
 /// One call of the script.
 #[derive(Debug)]
@@ -76,6 +81,10 @@ pub(crate) struct Memory {
     sequence: u64,
     /// Queues whose names this worker has stored.
     pub(crate) named: HashSet<String>,
+    /// How far the server's clock is ahead of ours, in ms.
+    pub(crate) ahead_ms: i64,
+    /// The server had no memory lately.
+    pub(crate) full_until: Option<Instant>,
 }
 
 /// Makes the calls for `cycle`.
@@ -109,6 +118,7 @@ pub(crate) fn calls(
             Err(fault) => refused.push((Part::Message(at), own(fault)?)),
         }
     }
+    let ahead_ms = if memory.ahead_ms > HELD_MS { memory.ahead_ms } else { 0 };
     for (at, end) in cycle.ends.iter().enumerate() {
         if skip(end.tag) {
             continue;
@@ -125,11 +135,13 @@ pub(crate) fn calls(
                 continue;
             }
         }
-        settle(&mut commands, keys, one, end, bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body));
+        let body = bodies.iter().find(|(body, _)| *body == at).map(|(_, body)| body);
+        settle(&mut commands, keys, one, end, ahead_ms, body);
         parts.push((Part::End(end.tag), commands));
     }
     queues.retain(|queue| memory.named.insert(queue.clone()));
-    parts[0].1 = books(site, held, cycle, &queues);
+    let full = memory.full_until.is_some_and(|until| until > Instant::now());
+    parts[0].1 = books(site, held, cycle, &queues, full);
     let mut builder = Builder::default();
     for (part, commands) in parts {
         match part {
@@ -224,19 +236,26 @@ impl Builder {
 
 /// What this worker notes about itself: of this cycle, and of ends of earlier ones. All of that goes as soon as anything
 /// goes, for that is what [`Part::Books`] says when it is done.
-fn books(site: Site<'_>, held: &Held, cycle: &Cycle, queues: &[String]) -> Vec<Args> {
+fn books(site: Site<'_>, held: &Held, cycle: &Cycle, queues: &[String], full: bool) -> Vec<Args> {
     let Site { keys, worker, .. } = site;
     let mut commands = Vec::new();
+    if full {
+        // Such a server refuses what needs memory only as the first write of a script. Ends make room: to wait with them
+        // until there is some would be to wait for ever.
+        let mut nothing = Args::new("SREM");
+        nothing.add(keys.started(worker)).add("");
+        commands.push(nothing);
+    }
     let fresh = |tag: &&DeliveryTag| held.get(**tag).is_some_and(|one| !one.started);
     let begun: Vec<u64> = cycle.started.iter().filter(fresh).map(|tag| tag.0).collect();
-    let told = held.tells() || !begun.is_empty() || !queues.is_empty();
+    let told = full || held.tells() || !begun.is_empty() || !queues.is_empty();
     let over = |numbers: &[u64]| if told { numbers.to_vec() } else { Vec::new() };
     for (ended, name, key) in [
         (over(&held.emptied), "HDEL", keys.batches(worker)),
         (over(&held.ended), "SREM", keys.started(worker)),
         (begun, "SADD", keys.started(worker)),
     ] {
-        for chunk in ended.chunks(1000) {
+        for chunk in ended.chunks(WORDS) {
             let mut command = Args::new(name);
             command.add(&key);
             for number in chunk {
@@ -245,10 +264,10 @@ fn books(site: Site<'_>, held: &Held, cycle: &Cycle, queues: &[String]) -> Vec<A
             commands.push(command);
         }
     }
-    if !queues.is_empty() {
+    for chunk in queues.chunks(WORDS) {
         let mut names = Args::new("SADD");
         names.add(&keys.queues);
-        for queue in queues {
+        for queue in chunk {
             names.add(queue);
         }
         commands.push(names);
@@ -289,7 +308,7 @@ struct Body {
     tag: Option<String>,
 }
 
-fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, body: Option<&Body>) {
+fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, ahead_ms: i64, body: Option<&Body>) {
     let forget = |commands: &mut Vec<Args>| {
         if let Some(crashes) = &one.crashes {
             let mut delete = Args::new("DEL");
@@ -310,8 +329,11 @@ fn settle(commands: &mut Vec<Args>, keys: &Keys, one: &One, end: &End, body: Opt
             }
         }
         Settlement::Park { until_ms } => {
+            // The worker goes by its own clock: by a server's that is ahead, the time may have come, and the message would
+            // be here again at once.
+            let until_ms = until_ms.saturating_add(ahead_ms);
             let mut park = Args::new("celeriac.park");
-            park.add(keys.parked(&one.home.queue)).int(*until_ms).int(one.home.step).int(one.home.tail.len() as u64);
+            park.add(keys.parked(&one.home.queue)).int(until_ms).int(one.home.step).int(one.home.tail.len() as u64);
             commands.push(park);
         }
         Settlement::Dead { reason, detail } => {

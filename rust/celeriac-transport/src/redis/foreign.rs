@@ -11,32 +11,60 @@ use super::script::RESTORE;
 use super::settings::Settings;
 
 /// Claims looked at in one sweep.
-const MOST: &str = "100";
+const MOST: usize = 100;
 
-/// Puts back what is too old by the server's clock. Returns how many messages came back.
-pub(crate) fn restore(line: &mut Line, settings: &Settings, keys: &Keys, now_ms: i64) -> Result<u64, Fault> {
+/// What a sweep did.
+pub(crate) struct Sweep {
+    /// Messages that came back.
+    pub(crate) count: u64,
+    /// Where the next sweep begins, if this one did not come to the end.
+    pub(crate) next: Option<usize>,
+}
+
+/// Puts back what is too old by the server's clock, but for the `from` oldest: those were looked at before, and stay as
+/// nobody knows where they lead.
+pub(crate) fn restore(
+    line: &mut Line,
+    settings: &Settings,
+    keys: &Keys,
+    now_ms: i64,
+    from: usize,
+) -> Result<Sweep, Fault> {
     #[expect(clippy::cast_precision_loss, reason = "seconds with a fraction, as Kombu writes them")]
     let before = now_ms as f64 / 1000.0 - settings.visibility.as_secs_f64();
     let mut pack = Pack::default();
     let before = format!("{before:.3}");
-    pack.words(&["ZRANGE", &keys.unacked_index, "-inf", &before, "BYSCORE", "LIMIT", "0", MOST, "WITHSCORES"]);
+    let (skip, most) = (from.to_string(), MOST.to_string());
+    pack.words(&["ZRANGE", &keys.unacked_index, "-inf", &before, "BYSCORE", "LIMIT", &skip, &most, "WITHSCORES"]);
     let found: Vec<String> = array(line.ask(&pack)?).iter().filter_map(text).collect();
     let mut count = 0;
+    let mut left = 0;
     // Each is pushed to where the next one is taken, so the oldest comes last.
     for pair in found.chunks_exact(2).rev() {
-        count += u64::from(restore_one(line, settings, keys, &pair[0], &pair[1])?);
+        match restore_one(line, settings, keys, &pair[0], &pair[1])? {
+            Some(restored) => count += u64::from(restored),
+            None => left += 1,
+        }
     }
-    Ok(count)
+    // Somebody else's sweep may have moved the others up: what is passed over now is met when it begins anew.
+    Ok(Sweep { count, next: (found.len() == 2 * MOST).then_some(from + left) })
 }
 
-fn restore_one(line: &mut Line, settings: &Settings, keys: &Keys, tag: &str, score: &str) -> Result<bool, Fault> {
+/// Whether it came back; `None` if it stays where it is.
+fn restore_one(
+    line: &mut Line,
+    settings: &Settings,
+    keys: &Keys,
+    tag: &str,
+    score: &str,
+) -> Result<Option<bool>, Fault> {
     let mut pack = Pack::default();
     let record = bytes(line.ask(pack.words(&["HGET", &keys.unacked, tag]))?);
     let mut args = Args::default();
     args.add(tag).add(score);
     if let Some(record) = &record {
         // What cannot be read stays: Kombu's sweep fails at it, too, and nothing is lost.
-        let Some((raw, exchange, routing_key)) = claim_parts(record) else { return Ok(false) };
+        let Some((raw, exchange, routing_key)) = claim_parts(record) else { return Ok(None) };
         let routes = Routes::read(line, keys, [exchange.as_str()].into_iter())?;
         let queues = match routes.route(settings, &exchange, &routing_key)? {
             Route::Queues(queues) => queues,
@@ -44,7 +72,7 @@ fn restore_one(line: &mut Line, settings: &Settings, keys: &Keys, tag: &str, sco
         };
         if queues.is_empty() {
             // Kombu would drop it here. Its binding may come back.
-            return Ok(false);
+            return Ok(None);
         }
         let head = celeriac_protocol::Message::scan(raw.to_vec().into()).head;
         let step = keys.step(head.map_or(0, |head| head.priority));
@@ -55,5 +83,5 @@ fn restore_one(line: &mut Line, settings: &Settings, keys: &Keys, tag: &str, sco
     }
     let places = keys.places([&keys.unacked, &keys.unacked_index]);
     let mut pack = Pack::default();
-    Ok(super::line::int(&line.ask(pack.run(&RESTORE, &places, &args))?) == Some(1))
+    Ok(Some(super::line::int(&line.ask(pack.run(&RESTORE, &places, &args))?) == Some(1)))
 }

@@ -12,7 +12,7 @@ use redis::{
 };
 
 use super::fault::Fault;
-use super::pack::{Args, Pack};
+use super::pack::Pack;
 use super::settings::{Address, Node, Settings};
 use crate::contract::TransportError;
 
@@ -204,14 +204,10 @@ impl Line {
         for (at, reply) in replies.iter_mut().enumerate() {
             if let Value::ServerError(error) = &reply
                 && error.kind() == Some(ServerErrorKind::NoScript)
-                && let Some(script) = pack.script(at)
+                && let Some(told) = pack.told(at)
             {
-                let mut load = Args::new("SCRIPT");
-                load.add("LOAD").add(script.text);
-                self.send(Pack::one(&load).bytes())?;
-                let loaded = self.reply()?;
-                self.check(loaded)?;
-                self.send(pack.command(at))?;
+                // One step: to load it first would leave a moment in which it may be forgotten again.
+                self.send(&told)?;
                 *reply = self.reply()?;
             }
         }

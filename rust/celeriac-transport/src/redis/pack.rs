@@ -127,8 +127,15 @@ impl Pack {
         self.commands.is_empty()
     }
 
-    pub(crate) fn script(&self, at: usize) -> Option<&'static Script> {
-        self.commands.get(at).and_then(|(_, script)| *script)
+    /// The bytes of one command, with the text of the script that it runs in the place of its name.
+    pub(crate) fn told(&self, at: usize) -> Option<Vec<u8>> {
+        let script = self.commands.get(at).and_then(|(_, script)| *script)?;
+        let command = self.command(at);
+        let count = command.iter().position(|&byte| byte == b'\n')? + 1;
+        let (mut named, mut told) = (Args::new("EVALSHA"), Args::new("EVAL"));
+        named.add(script.sha());
+        told.add(script.text);
+        Some([&command[..count], &told.bytes, command.get(count + named.bytes.len()..)?].concat())
     }
 
     /// The bytes of one command.
@@ -169,6 +176,19 @@ mod tests {
         assert_eq!(pack.command(0), b"*1\r\n$4\r\nPING\r\n");
         assert_eq!(pack.command(1), b"*3\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$2\r\n12\r\n");
         assert_eq!((pack.len(), pack.bytes().len()), (2, pack.command(0).len() + pack.command(1).len()));
+    }
+
+    #[test]
+    fn a_script_is_told_with_the_same_keys_and_arguments() {
+        let (mut keys, mut args) = (Args::default(), Args::default());
+        keys.add("k");
+        args.add("a");
+        let mut pack = Pack::default();
+        pack.words(&["PING"]).run(&super::super::script::SOFT, &keys, &args);
+        let text = super::super::script::SOFT.text;
+        let told = format!("*5\r\n$4\r\nEVAL\r\n${}\r\n{text}\r\n$1\r\n1\r\n$1\r\nk\r\n$1\r\na\r\n", text.len());
+        assert_eq!(pack.told(1), Some(told.into_bytes()));
+        assert_eq!(pack.told(0), None);
     }
 
     #[test]

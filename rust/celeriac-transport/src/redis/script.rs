@@ -21,7 +21,7 @@ impl Script {
 }
 
 /// Takes messages.
-pub(crate) static CLAIM: Script = Script::new(include_str!("lua/claim.lua"));
+pub(crate) static CLAIM: Script = Script::new(concat!(include_str!("lua/due.lua"), include_str!("lua/claim.lua")));
 /// Carries out ends of tasks.
 pub(crate) static ENDS: Script = Script::new(concat!(include_str!("lua/success.lua"), include_str!("lua/ends.lua")));
 /// Renews a worker's lease and names dead workers.

@@ -21,9 +21,9 @@ use super::script::CLAIM;
 use super::settings::Settings;
 
 /// How long one wait lasts at most; then its empty answer shows that the connection lives.
-const WAIT: Duration = Duration::from_secs(10);
-/// How much later than that an answer may come before the connection is given up.
-const GRACE: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(3);
+/// How much later than that an answer may come before the connection is given up: a half open one is known by then.
+const GRACE: Duration = Duration::from_secs(2);
 /// A claim that waits is carried out within that time, or takes nothing.
 pub(crate) const LONGEST: Duration = WAIT.saturating_add(GRACE);
 

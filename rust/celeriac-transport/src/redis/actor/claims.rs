@@ -9,10 +9,9 @@ use celeriac_protocol::{Delivery, DeliveryTag, Message};
 use redis::Value;
 
 use super::{Actor, Mail};
-use crate::contract::Event;
+use crate::contract::{Event, TransportError};
 use crate::redis::back;
 use crate::redis::claim::{self, Answer, Habits, Request, Taken};
-use crate::redis::clock::wall_ms;
 use crate::redis::fault::Fault;
 use crate::redis::held::One;
 use crate::redis::keys::Site;
@@ -24,6 +23,8 @@ use crate::redis::waiter::{self, Waiter, Woken};
 
 /// How often a busy worker makes parked messages ready.
 const PROMOTE: Duration = Duration::from_millis(20);
+/// Least time until a parked message is asked for that was not due yet.
+const LEAST_WAIT: Duration = Duration::from_millis(1);
 
 impl Actor {
     /// Whether a connection blocks for each list that can be blocked on: then there is nothing to claim.
@@ -37,9 +38,9 @@ impl Actor {
         if parked {
             self.promoted = Instant::now();
         }
-        let until = if only.is_some() { waiter::LONGEST } else { Duration::ZERO };
+        let until = if only.is_some() { waiter::LONGEST } else { Duration::ZERO }; // one that waits may come back later
         let lease = self.renewed.elapsed() + until >= self.settings.lease / 2;
-        let habits = Habits { parked, lease };
+        let habits = Habits { parked, sift: only.is_none() && self.sift, lease };
         claim::request(self.site(), &self.sources, &self.sizes, want, self.turn, only, habits)
     }
 
@@ -48,10 +49,11 @@ impl Actor {
     }
 
     pub(super) fn took(&mut self, reply: Value, first: u64, want: usize) {
-        let Answer { taken, more, due_ms } = claim::answer(reply, first, want, &self.sources, &mut self.sizes);
+        let Answer { taken, more, due_in, sifted } = claim::answer(reply, first, want, &self.sources, &mut self.sizes);
         self.hungry = more;
         self.busy = more;
-        self.due_ms = due_ms;
+        self.due = due_in.map(|due| Instant::now() + due.max(LEAST_WAIT));
+        self.sift = sifted > 0;
         // Only after a claim: with one that claims and one that does not by turns, the same queue would always be first.
         self.turn = self.turn.wrapping_add(usize::from(!taken.is_empty()));
         self.arrived.extend(taken);
@@ -63,16 +65,19 @@ impl Actor {
         if let Some(waiter) = self.waiters.iter_mut().find(|at| number(at)) {
             waiter.armed = None;
             waiter.called = false;
-            if answer.is_err() {
-                waiter.rest_until = Some(Instant::now() + Duration::from_millis(200));
+            if let Err(fault) = &answer {
+                // A server without memory refuses every wait.
+                let full = matches!(fault, Fault::Ours(TransportError::Full(_)));
+                waiter.rest_until = Some(Instant::now() + Duration::from_millis(if full { 1000 } else { 200 }));
             }
         }
         match answer {
             Ok(reply) => {
-                let (hungry, due) = (self.hungry, self.due_ms);
+                let (hungry, due, sift) = (self.hungry, self.due, self.sift);
                 self.took(reply, first, want);
                 self.hungry |= hungry;
-                self.due_ms = self.due_ms.or(due);
+                self.due = self.due.or(due);
+                self.sift = sift;
             }
             Err(_) => self.recover = true,
         }
@@ -154,7 +159,7 @@ impl Actor {
         if self.recover {
             self.find_unknown()?;
         }
-        self.hungry |= self.due_ms.is_some_and(|due| due <= wall_ms());
+        self.hungry |= self.due.is_some_and(|due| due <= Instant::now());
         if self.hungry && self.credit() > 0 {
             let request = self.request(self.credit(), None);
             let mut pack = Pack::default();

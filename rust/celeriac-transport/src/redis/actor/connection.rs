@@ -42,7 +42,8 @@ impl Actor {
 
     /// Peers compare the server's time with their own.
     pub(super) fn skew(&mut self, server_ms: i64) {
-        let skew = Duration::from_millis((server_ms - wall_ms()).unsigned_abs());
+        self.memory.ahead_ms = server_ms - wall_ms();
+        let skew = Duration::from_millis(self.memory.ahead_ms.unsigned_abs());
         if skew > self.settings.visibility / 10 && !std::mem::replace(&mut self.skewed, true) {
             let text = format!(
                 "the clock of Redis and this machine's differ by {} s, more than a tenth of visibility_timeout: workers of \

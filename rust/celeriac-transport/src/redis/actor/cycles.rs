@@ -7,8 +7,9 @@
 //! is carried out twice. What concerns all (no memory, no master) gives the cycle back.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
 
-use celeriac_protocol::DeliveryTag;
+use celeriac_protocol::{DeliveryTag, Settlement};
 use redis::Value;
 
 use super::Actor;
@@ -20,6 +21,9 @@ use crate::redis::keys::Site;
 use crate::redis::line::text;
 use crate::redis::pack::Pack;
 use crate::redis::script::CLAIM;
+
+/// How long a server that had no memory is taken to have none.
+const FULL: Duration = Duration::from_secs(10);
 
 /// A cycle on its way.
 pub(super) struct Carry {
@@ -40,6 +44,7 @@ impl Actor {
             (self.sink)(Event::Failed { cycle, error: TransportError::Unavailable(text) });
             return;
         };
+        self.sift |= cycle.ends.iter().any(|end| matches!(end.settlement, Settlement::Park { .. }));
         let (settled, refused) = (&self.settled, &self.refused);
         let skip = |tag| settled.contains(&tag) || refused.iter().any(|refusal| refusal.end == Some(tag));
         let made = ends::calls(
@@ -213,6 +218,9 @@ impl Actor {
         let mut at = 0..;
         carry.cycle.publish.retain(|_| !at.next().is_some_and(|at| carry.done.contains(&Part::Message(at))));
         let error = fault.clone().into_error();
+        if matches!(error, TransportError::Full(_)) {
+            self.memory.full_until = Some(Instant::now() + FULL);
+        }
         if !matches!(error, TransportError::Refused(_)) {
             self.broke(fault);
         }

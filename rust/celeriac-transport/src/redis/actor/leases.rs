@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use celeriac_protocol::DeliveryTag;
 
 use super::Actor;
-use crate::contract::Event;
+use crate::contract::{Event, TransportError};
 use crate::redis::claim::Taken;
 use crate::redis::fault::Fault;
 use crate::redis::line::{array, bytes, int};
@@ -23,15 +23,22 @@ const CHUNK: usize = 1000;
 impl Actor {
     pub(super) fn look_around(&mut self) -> Result<(), Fault> {
         self.looked = Instant::now();
+        self.stale |= self.undeclared;
         let renew = self.renewed.elapsed() >= self.settings.lease / 3;
         let Some(line) = &mut self.line else { return Ok(()) };
         let (known, now_ms, gone) = back::lease(line, &self.keys, &self.worker, renew.then_some(self.settings.lease))?;
+        self.skew(now_ms);
         if renew {
             self.renewed = Instant::now();
         }
         for worker in gone {
             let Some(line) = &mut self.line else { return Ok(()) };
-            if let Some(count) = back::give_back(line, &self.keys, &worker, true)? {
+            let returned = match back::give_back(line, &self.keys, &worker, true) {
+                // Its messages are back; it is forgotten when there is room.
+                Err(Fault::Ours(TransportError::Full(_))) => continue,
+                returned => returned?,
+            };
+            if let Some(count) = returned {
                 self.hungry = true;
                 let text = format!("worker {worker} of this broker is gone: {count} of its messages were returned");
                 (self.sink)(Event::Notice(text));
@@ -50,7 +57,12 @@ impl Actor {
         if self.swept.is_none_or(|swept| swept.elapsed() >= pause) {
             self.swept = Some(Instant::now());
             let Some(line) = &mut self.line else { return Ok(()) };
-            let count = foreign::restore(line, &self.settings, &self.keys, now_ms)?;
+            let foreign::Sweep { count, next } =
+                foreign::restore(line, &self.settings, &self.keys, now_ms, self.sweep_from)?;
+            self.sweep_from = next.unwrap_or(0);
+            if next.is_some() {
+                self.swept = None; // the others in a second
+            }
             if count > 0 {
                 let text = format!("{count} messages were restored that workers of Celery held for visibility_timeout");
                 (self.sink)(Event::Notice(text));

@@ -65,6 +65,8 @@ pub(crate) struct Actor {
     broadcasts: Vec<QueueSpec>,
     /// The server does not know `specs` yet.
     stale: bool,
+    /// It had no room for them.
+    undeclared: bool,
     /// A queue that cannot be consumed is the caller's error; later it is left out with a notice.
     starting: bool,
     sources: Sources,
@@ -84,7 +86,10 @@ pub(crate) struct Actor {
     busy: bool,
     /// When parked messages were last looked at.
     promoted: Instant,
-    due_ms: Option<i64>,
+    /// When the first parked message is due: our clock for durations, as the server's wall clock need not be ours.
+    due: Option<Instant>,
+    /// Messages for later came lately: the server is to park those behind them by itself.
+    sift: bool,
     /// Messages whose crashes are not looked up yet.
     arrived: Vec<Taken>,
     /// Claims of ours may be unknown to us: their answer was lost.
@@ -105,6 +110,8 @@ pub(crate) struct Actor {
     looked: Instant,
     refreshed: Instant,
     swept: Option<Instant>,
+    /// Old claims that the last sweep left where they are: the next one begins behind them.
+    sweep_from: usize,
 }
 
 impl Actor {
@@ -130,6 +137,7 @@ impl Actor {
             specs: Vec::new(),
             broadcasts: Vec::new(),
             stale: true,
+            undeclared: false,
             starting: true,
             sources: Sources::default(),
             sizes: Sizes::default(),
@@ -142,7 +150,8 @@ impl Actor {
             hungry: true,
             busy: false,
             promoted: now,
-            due_ms: None,
+            due: None,
+            sift: false,
             arrived: Vec::new(),
             recover: false,
             waiters: Vec::new(),
@@ -158,6 +167,7 @@ impl Actor {
             looked: now,
             refreshed: now,
             swept: None,
+            sweep_from: 0,
         };
         for spec in specs {
             actor.consume(spec, true);
@@ -232,8 +242,8 @@ impl Actor {
             return Duration::ZERO;
         }
         let mut wait = self.tick().saturating_sub(self.looked.elapsed());
-        if let Some(due) = self.due_ms.filter(|_| self.credit() > 0) {
-            wait = wait.min(Duration::from_millis(u64::try_from(due - wall_ms()).unwrap_or(0)));
+        if let Some(due) = self.due.filter(|_| self.credit() > 0) {
+            wait = wait.min(due.saturating_duration_since(now));
         }
         wait
     }

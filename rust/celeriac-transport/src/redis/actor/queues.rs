@@ -34,8 +34,11 @@ impl Actor {
     pub(super) fn declare(&mut self) -> Result<(), Fault> {
         let Some(line) = &mut self.line else { return Ok(()) };
         let mut refused = Vec::new();
+        self.undeclared = false;
         for spec in self.specs.iter().chain(&self.broadcasts) {
             match route::declare(line, &self.keys, spec) {
+                // Taking what waits makes room; their names are wanted by who looks at them.
+                Err(Fault::Ours(TransportError::Full(_))) => self.undeclared = true,
                 // Else no cycle would be carried out any more.
                 Err(Fault::Ours(TransportError::Refused(why))) if !self.starting => {
                     refused.push((spec.name.clone(), why));

