@@ -349,6 +349,7 @@ def test_worker_that_starts_at_a_full_server_makes_room(
         start_worker(server.url, backend=backend, env=SHORT, concurrency=2)
         wait_until(lambda: len(set(journal.lines())) == 300, timeout=20, what="all but the first, which goes on again")
         wait_until(lambda: claims(server) == (1, 1), timeout=10, what="the claim of the first")
+        wait_until(lambda: line.zcard("celeriac.workers") == 1, timeout=10, what="end of all that the dead one had")
         with pytest.raises(BrokerFull):
             app.tasks["t.note_late"].apply_async((str(journal.path), "x"), retry=False)
         if results:

@@ -99,7 +99,8 @@ impl Engine {
             && let Ok(head) = &delivery.message.head
         {
             let (task, id) = (delivery.message.text(&head.task), delivery.message.text(&head.id));
-            let text = format!("{task}[{id}] was lost with its child, and no child is left to store that as its result");
+            let text =
+                format!("{task}[{id}] was lost with its child, and no child is left to store that as its result");
             self.notices.push(Notice::Error(text));
         }
         self.acked.remove(&tag);

@@ -378,7 +378,12 @@ impl Pool {
         let ending = (!self.ending.is_empty()).then_some(now_us + REAP_US);
         let standby = (!self.closing && self.standby.is_none() && self.zygote.is_some())
             .then(|| self.no_standby_before_us.max(now_us));
-        patience.chain(ending).chain(standby).chain(deaf).chain(self.is_short().then(|| self.not_before_us.max(now_us))).min()
+        patience
+            .chain(ending)
+            .chain(standby)
+            .chain(deaf)
+            .chain(self.is_short().then(|| self.not_before_us.max(now_us)))
+            .min()
     }
 
     pub(crate) fn all_gone(&self) -> bool {
