@@ -402,7 +402,7 @@ def test_a_task_can_be_ended_from_outside(prefork: Bench) -> None:
 
 
 def _begin_warm_stop(prefork: Bench, name: str, *args: Any, **options: Any) -> tuple[Any, threading.Thread, list[int]]:
-    """Has one of two children run a task while the worker stops; the other one has ended. And the pids that are left."""
+    """Has one of two children run a task while the worker stops; the other has ended. With the pids that are left."""
     worker = prefork.start(concurrency=2)
     assert worker.pool is not None
     pool = worker.pool

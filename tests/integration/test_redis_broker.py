@@ -472,6 +472,21 @@ def test_tls_checks_certificates_unless_told_not_to(tmp_path: Path) -> None:
             assert "certificate" in refusal(unchecked)
 
 
+def test_the_setting_for_tls_holds_for_client_and_worker(tmp_path: Path, start_worker: Start, journal: Journal) -> None:
+    """The URL asks for none."""
+    crt, key = certificate(tmp_path)
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(crt), "--tls-key-file", str(key)]
+    with RedisServer.start(tmp_path, args=[*tls, "--tls-ca-cert-file", str(crt), "--tls-auth-clients", "no"]):
+        url = f"redis://{HOST}:{port}/0"
+        conf = {"broker_use_ssl": {"ssl_ca_certs": str(crt), "ssl_cert_reqs": "required"}}
+        build(url, None, conf).tasks["t.note_late"].delay(str(journal.path), "a")
+        start_worker(url, backend=None, env={"T_CONF": json.dumps(conf)})
+        journal.wait_for(lines=1, timeout=10)
+        with pytest.raises(ImproperlyConfigured, match="certificate"):
+            build(url, None, {"broker_use_ssl": True}).tasks["t.noop"].apply_async(retry=False)
+
+
 def test_sentinels_lead_to_the_new_master(tmp_path: Path, start_worker: Start, journal: Journal) -> None:
     folders = [tmp_path / name for name in ("one", "two", "watch")]
     for folder in folders:
