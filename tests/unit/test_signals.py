@@ -103,7 +103,7 @@ def test_a_receiver_that_goes_while_the_signal_is_changed_is_dropped_after_that(
         gc.collect()
         assert len(signal.receivers) == 1
     assert signal.disconnect(print) is False
-    assert signal.receivers == ()
+    assert not signal.receivers
 
 
 def test_receivers_are_held_weakly_unless_asked(signal: Signal) -> None:
