@@ -224,9 +224,12 @@ class Setup:
 
     def _open_broker(self, url: Any) -> Any:
         from celeriac._bridge.broker import open_broker
+        from celeriac.app._broker_tls import with_tls
         from celeriac.app._connection import first_url
 
-        return open_broker(first_url(url), self.conf.broker_transport_options, self.conf.publish_timeout)
+        conf = self.conf
+        place, options = with_tls(first_url(url), conf.broker_use_ssl, conf.broker_transport_options)
+        return open_broker(place, options, conf.publish_timeout)
 
     def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:
         """The consumers' broker, as a light object (`celeriac.app._connection`)."""

@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celeriac._bridge.codec import accept_types
+from celeriac.app._broker_tls import with_tls
 from celeriac.app._connection import first_url
 from celeriac.utils.url import sanitize_url
 
@@ -26,9 +27,10 @@ def build(
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf
+    url, options = with_tls(first_url(conf.broker_read_url), conf.broker_use_ssl, conf.broker_transport_options)
     return {
-        "url": first_url(conf.broker_read_url),
-        "options": dict(conf.broker_transport_options or {}),
+        "url": url,
+        "options": options,
         "timeout_ms": int((conf.broker_connection_timeout or 4.0) * 1000),
         "node": worker.hostname,
         "queues": [queue_row(queue) for queue in app.amqp.queues.consume_from.values()],
