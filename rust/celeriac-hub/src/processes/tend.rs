@@ -202,7 +202,7 @@ impl Loop {
             Some(Killed::Deaf) | None if expected && running.is_none() && exit.is_success() => {
                 (None, Loss::Died(how.clone()))
             }
-            None if matches!(exit, Exit::Refused(_)) => {
+            Some(Killed::Deaf) | None if matches!(exit, Exit::Refused(_)) => {
                 (Some(format!("cannot start a child process: {how}")), Loss::Died(how.clone()))
             }
             Some(Killed::Deaf) | None => (
