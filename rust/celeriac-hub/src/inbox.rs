@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use celeriac_engine::{ChildId, Stopping};
+#[cfg(target_os = "linux")]
+use celeriac_transport::bell::Bell;
 use celeriac_transport::contract::{Event, QueueSpec};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::child::Ticket;
-#[cfg(target_os = "linux")]
-use crate::processes::bell::Bell;
 use crate::running::Running;
 
 #[derive(Debug)]
