@@ -1,11 +1,13 @@
 //! AMQP 0-9-1 as RabbitMQ speaks it: bytes to frames, methods, properties and tables, and back.
 //!
 //! `wire` has the elementary types, `table` the typed values of headers and arguments, `method` the methods as one table,
-//! `properties` the content header, `frame` what holds them. Every reader is bounded by the bytes that are there: a length
+//! `properties` the content header, `frame` what holds them; `envelope` is the
+//! way from our messages to them. Every reader is bounded by the bytes that are there: a length
 //! that promises more is an error before anything is allocated for it, and tables nest [`MAX_TABLE_DEPTH`] deep at most.
 //!
 //! Not here: what follows from a method; that is the connection's affair (`celeriac-transport`).
 
+pub mod envelope;
 mod frame;
 mod method;
 mod properties;
