@@ -13,7 +13,8 @@ BENCH_ARGS ?=
 PEERS := $(patsubst .ci/peers/%.txt,.venvs/peer-%/.ready,$(wildcard .ci/peers/*.txt))
 
 .PHONY: help setup servers build fmt lint typecheck stubtest test test-all test-rust test-unit test-contract test-compat \
-	test-integration test-stress bench bench-rust bench-boundary bench-system bench-embedded bench-report demo docs \
+	test-integration test-stress bench bench-rust bench-boundary bench-system bench-cluster bench-embedded \
+	bench-report demo docs \
 	wheel venvs clean
 
 help: ## List the targets
@@ -110,7 +111,7 @@ test-stress: ## SIGKILL, SIGSTOP, full disks, races (bounded)
 
 # --- benches -----------------------------------------------------------------------------------------------------
 
-bench: build bench-rust bench-boundary bench-system bench-embedded bench-report ## All; writes docs/performance.md
+bench: build bench-rust bench-boundary bench-system bench-cluster bench-embedded bench-report ## All; writes docs/performance.md
 
 bench-rust: $(VENV)/.ready ## Benches of the crates, without Python
 	$(PY) -m benches.crates
@@ -120,6 +121,9 @@ bench-boundary: servers ## Cost of each core call as Python sees it
 
 bench-system: servers $(PEERS) ## Whole runs on one redis-server, beside peers (BENCH_ARGS="--quick --peers celery,huey")
 	$(PY) -m benches.system --broker redis $(BENCH_ARGS)
+
+bench-cluster: servers ## celeriac on a Redis Cluster, and on one redis-server beside it
+	$(PY) -m benches.system --broker redis-cluster $(BENCH_ARGS)
 
 bench-embedded: .venvs/peer-huey/.ready ## The same on SQLite files
 	$(PY) -m benches.system --broker sqlite $(BENCH_ARGS)

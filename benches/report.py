@@ -54,6 +54,8 @@ def page() -> str:
     if found := record.latest("system-redis"):
         picture = [f"![rates, latencies and CPU of each peer]({_PICTURE})", ""] if plot.svg(found["measured"]) else []
         parts += ["## On Redis\n", *picture, table.whole(found["measured"]), "", _source(found), ""]
+    if found := record.latest("system-redis-cluster"):
+        parts += ["## On a Redis Cluster\n", table.whole(found["measured"]), "", _source(found), ""]
     if found := record.latest("system-sqlite"):
         parts += ["## Embedded: on a file\n", table.whole(found["measured"]), "", _source(found), ""]
     if found := record.latest("boundary"):

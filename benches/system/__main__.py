@@ -1,4 +1,5 @@
-"""`python -m benches.system [JOB ...] [--broker redis|sqlite] [--peers a,b] [--rounds N] [--quick | --full]`.
+"""`python -m benches.system [JOB ...] [--broker redis|redis-cluster|sqlite] [--peers a,b] [--rounds N]
+[--quick | --full]`.
 
 Runs, prints a table, writes raw JSON.
 """

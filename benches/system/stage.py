@@ -94,7 +94,7 @@ class Stage:
         self.env = {
             **clean,
             **peer.extra_env,
-            "BENCH_STORE": scope.store.address(folder),
+            "BENCH_STORE": scope.store.address(folder, beside=peer.beside),
             "BENCH_COUNTER": str(folder / "counter"),
             "BENCH_RESULTS": "1" if results else "",
             "PYTHONPATH": str(ROOT),

@@ -1,4 +1,4 @@
-"""Where tasks are kept: a file for each stage, or one redis-server for the whole run, emptied between stages."""
+"""Where tasks are kept: a file for each stage, or servers for the whole run, emptied between stages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benches.system.processes import cpu_seconds
+from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_server import HOST, RedisServer, command
 
 
@@ -17,8 +18,8 @@ class Store:
 
     kind = "sqlite"
 
-    def address(self, folder: Path) -> str:
-        """What peers are told: a path, or a URL."""
+    def address(self, folder: Path, beside: bool = False) -> str:
+        """What peers are told: a path, or a URL. `beside`: of the other store, where a run has two."""
         return str(folder / "store.db")
 
     def clear(self) -> None:
@@ -50,7 +51,7 @@ class RedisStore(Store):
                 return line.partition(":")[2]
         raise LookupError(f"redis-server has no {field} in INFO {section}")
 
-    def address(self, folder: Path) -> str:
+    def address(self, folder: Path, beside: bool = False) -> str:
         return self._server.url
 
     def clear(self) -> None:
@@ -68,6 +69,35 @@ class RedisStore(Store):
         return {"redis-server": self._info("server", "redis_version")}
 
 
+class ClusterStore(Store):
+    """A cluster of the run's own, and one server beside it."""
+
+    kind = "redis-cluster"
+
+    def __init__(self, cluster: RedisCluster, server: RedisServer) -> None:
+        self._url = cluster.url
+        self._beside = RedisStore(server)
+        self._all = [self._beside, *map(RedisStore, cluster.nodes)]
+
+    def address(self, folder: Path, beside: bool = False) -> str:
+        return self._beside.address(folder) if beside else self._url
+
+    def clear(self) -> None:
+        for each in self._all:
+            each.clear()
+
+    def cpu_seconds(self) -> float:
+        return sum(each.cpu_seconds() for each in self._all)
+
+    def mib(self, folder: Path) -> float:
+        return sum(each.mib(folder) for each in self._all)
+
+    def versions(self) -> dict[str, str]:
+        return {
+            name: f"{version} (three in a cluster, one beside it)" for name, version in self._beside.versions().items()
+        }
+
+
 @contextlib.contextmanager
 def store(kind: str) -> Iterator[Store]:
     """The store of a run; a server is started, and stopped at the end."""
@@ -79,4 +109,8 @@ def store(kind: str) -> Iterator[Store]:
     with tempfile.TemporaryDirectory(prefix="celeriac-bench-redis-") as folder:
         # In memory only, as `redis-server --save ""`: a disk's moods are no part of the comparison.
         with RedisServer.start(Path(folder)) as server:
-            yield RedisStore(server)
+            if kind == "redis":
+                yield RedisStore(server)
+                return
+            with RedisCluster(Path(folder)) as cluster:
+                yield ClusterStore(cluster, server)

@@ -207,7 +207,7 @@ def setups(measured: Measured) -> str:
         lines.append(f"- **{name}**: {about['setup']} ({versions}){missing}")
     if store := measured.get("store"):
         names = ", ".join(f"{what} {version}" for what, version in store.items())
-        lines.append(f'- all on one {names} of the run\'s own, in memory only (`--save ""`), on the same cores')
+        lines.append(f'- all on {names} of the run\'s own, in memory only (`--save ""`), on the same cores')
     return "\n".join(lines)
 
 

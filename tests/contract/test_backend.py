@@ -56,7 +56,7 @@ class PollingDict:
         return DictBackend
 
 
-@pytest.fixture(params=["sqlite", "memory", "dict", "redis"])
+@pytest.fixture(params=["sqlite", "memory", "dict", "redis", "redis-cluster"])
 def kind(request: Any) -> str:
     return str(request.param)
 
@@ -65,6 +65,7 @@ def kind(request: Any) -> str:
 def app(kind: str, tmp_path: Path, request: Any) -> Iterator[Celery]:
     urls: dict[str, Any] = {
         "redis": request.getfixturevalue("redis_server").url if kind == "redis" else None,
+        "redis-cluster": request.getfixturevalue("redis_cluster").url if kind == "redis-cluster" else None,
         "sqlite": f"sqlite:///{tmp_path / 'results.db'}",
         "memory": f"memory://contract-{next(_numbers)}",
         "dict": PollingDict.build(),
@@ -287,7 +288,7 @@ def test_callbacks_of_get(app: Celery, backend: Any) -> None:
 
 
 def test_on_message_is_refused_where_not_every_state_is_told(app: Celery, backend: Any, kind: str) -> None:
-    if kind == "redis":
+    if kind.startswith("redis"):
         seen: list[Any] = []
         backend.store_result("id", {"done": 1}, "PROGRESS")
         thread = later(0.05, lambda: backend.mark_as_done("id", 7))
@@ -388,7 +389,7 @@ def test_records_expire(app: Celery, kind: str) -> None:
     while app.AsyncResult("id").state != "PENDING":
         assert time.monotonic() < deadline
     # Redis lets records go by itself.
-    assert backend.cleanup() == (None if kind == "redis" else 1)
+    assert backend.cleanup() == (None if kind.startswith("redis") else 1)
 
 
 def test_another_handle_sees_the_result(app: Celery, backend: Any, kind: str) -> None:
@@ -413,7 +414,7 @@ def _child(app: Celery, task_id: str) -> None:
 
 
 def test_use_after_a_fork(app: Celery, backend: Any, kind: str) -> None:
-    if kind not in {"sqlite", "redis"}:
+    if kind not in {"sqlite", "redis", "redis-cluster"}:
         pytest.skip("memory is not shared")
     backend.mark_as_done("known", 1)
     process = multiprocessing.get_context("fork").Process(target=_child, args=(app, "from the child"))
@@ -485,9 +486,10 @@ def test_a_cache_of_results(app: Celery) -> None:
     assert backend.get_task_meta("1")["status"] == states.PENDING
 
 
-def test_records_are_celerys_json(app: Celery, backend: Any) -> None:
+def test_records_are_celerys_json(app: Celery, backend: Any, kind: str) -> None:
     backend.mark_as_done("id", 5)
-    meta = json.loads(backend.get("celery-task-meta-id"))
+    prefix = "{celeriac}_" if kind == "redis-cluster" else ""
+    meta = json.loads(backend.get(f"{prefix}celery-task-meta-id"))
     assert list(meta) == ["status", "result", "traceback", "children", "date_done", "task_id"]
 
 

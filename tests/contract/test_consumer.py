@@ -117,15 +117,14 @@ def test_messages_of_the_future_wait_in_the_broker(broker: Broker, node: Callabl
 
 
 def test_end_stores_results_and_what_follows_in_one_step(url: str, broker: Broker, node: Callable[..., Node]) -> None:
-    if url.startswith("redis+cluster"):
-        pytest.skip("results are not kept in a cluster")
     broker.publish("", "jobs", 0, None, envelope("a"))
     worker = node()
     value = b'{"status": "SUCCESS", "result": 1}'
     follow = [("", "jobs", 0, None, envelope("b")), ("", "others", 3, None, envelope("c"))]
-    worker.run(worker.jobs(1)[0], results=[("k", value, None, True)], publish=list(follow))
+    key = "{celeriac}k" if url.startswith("redis+cluster") else "k"
+    worker.run(worker.jobs(1)[0], results=[(key, value, None, True)], publish=list(follow))
     assert worker.run(worker.jobs(1)[0]) == "b"
-    assert open_results(url).get("k") == value
+    assert open_results(url).get(key) == value
     assert depth(broker, "others") == (1, 0, 0)
     settled(broker)
 

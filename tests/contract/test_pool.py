@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import multiprocessing
 import os
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,144 +13,31 @@ from typing import Any
 import psutil
 import pytest
 
-from celeriac import Celery, signals
-from celeriac.exceptions import (
-    Reject,
-    SoftTimeLimitExceeded,
-    TimeLimitExceeded,
-    WorkerLostError,
-    WorkerTerminate,
-)
+from celeriac.exceptions import SoftTimeLimitExceeded, TimeLimitExceeded, WorkerLostError
 from celeriac.worker import WorkController, state
 from tests.support import family
-from tests.support.journal import Journal, note
+from tests.support.apps import pool as pool_app
+from tests.support.apps.pool import FOLDER, build
+from tests.support.journal import Journal
 from tests.support.waiting import wait_until
 
-POOLS = ["solo", "threads", "prefork"]
-PARALLEL = ["threads", "prefork"]
+PREFORK = ["prefork-fork", "prefork-spawn"]
+PARALLEL = ["threads", *PREFORK]
+POOLS = ["solo", *PARALLEL]
 
 
 class Bench:
-    """An app with a worker in this process, and what its tasks tell the test: by files, as they may run elsewhere."""
+    """An app with a worker in this process, and what its tasks tell the test."""
 
-    def __init__(self, pool: str, folder: Path) -> None:
-        self.pool = pool
-        url = f"sqlite:///{folder / 'pool.db'}"
-        self.app = Celery("pool", broker=url, backend=url, set_as_current=False)
-        self.app.conf.worker_hijack_root_logger = False
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.pool, _, start_method = kind.partition("-")
+        self.start_method = start_method or None
+        self.folder = folder
+        os.environ[FOLDER] = str(folder)
+        self.app = pool_app.app = build(folder)
         self.journal = Journal(folder / "journal.txt")
         self.gate = folder / "gate"
         self._running: list[tuple[WorkController, threading.Thread]] = []
-        app = self.app
-
-        @app.task(name="add", shared=False)
-        def add(x: int, y: int) -> int:
-            return x + y
-
-        @app.task(name="wait", shared=False, acks_late=True)
-        def wait(label: str) -> str:
-            note(self.journal.path, f"start {label}")
-            wait_until(self.gate.exists, timeout=20, what="open gate")
-            note(self.journal.path, f"end {label}")
-            return label
-
-        @app.task(name="fail", shared=False)
-        def fail() -> None:
-            raise ValueError("as planned")
-
-        @app.task(name="leave", shared=False)
-        def leave() -> None:
-            raise SystemExit(3)
-
-        @app.task(name="terminate", shared=False)
-        def terminate() -> None:
-            raise WorkerTerminate(1)
-
-        @app.task(name="reject", shared=False, acks_late=True)
-        def reject() -> None:
-            raise Reject("not for me")
-
-        @app.task(name="place", shared=False)
-        def place() -> tuple[int, str]:
-            return os.getpid(), threading.current_thread().name
-
-        @app.task(name="coroutine", shared=False)
-        async def coroutine(x: int) -> int:
-            await asyncio.sleep(0)
-            return x * 2
-
-        @app.task(name="retry", shared=False, bind=True, max_retries=2)
-        def retry(self: Any) -> int:
-            if self.request.retries < 2:
-                raise self.retry(countdown=0)
-            return int(self.request.retries)
-
-        @app.task(name="echo", shared=False)
-        def echo(value: Any) -> Any:
-            return value
-
-        @app.task(name="steps", shared=False, bind=True)
-        def steps(self: Any, count: int) -> str:
-            for number in range(count):
-                self.update_state(state="STEP", meta={"number": number})
-            return "done"
-
-        @app.task(name="ask", shared=False)
-        def ask(x: int) -> int:
-            return int(add.delay(x, 1).get(timeout=10, disable_sync_subtasks=False))
-
-        @app.task(name="die", shared=False)
-        def die(number: int) -> None:
-            os.kill(os.getpid(), number)
-
-        @app.task(name="die_late", shared=False, acks_late=True)
-        def die_late(number: int) -> None:
-            os.kill(os.getpid(), number)
-
-        @app.task(name="die_again", shared=False, acks_late=True, reject_on_worker_lost=True)
-        def die_again(label: str) -> None:
-            note(self.journal.path, f"die {label}")
-            os._exit(7)
-
-        @app.task(name="limited", shared=False, soft_time_limit=0.1)
-        def limited() -> str:
-            try:
-                time.sleep(10)
-            except SoftTimeLimitExceeded:
-                return "interrupted"
-            return "not interrupted"
-
-        @app.task(name="limited_coroutine", shared=False, soft_time_limit=0.1)
-        async def limited_coroutine() -> None:
-            await asyncio.sleep(10)
-
-        @app.task(name="children", shared=False)
-        def children() -> list[int]:
-            with multiprocessing.get_context("fork").Pool(2) as inner:
-                return inner.map(abs, [-1, -2, -3])
-
-        @app.task(name="spawn", shared=False)
-        def spawn() -> None:
-            with subprocess.Popen(["sleep", "60"]) as process:
-                note(self.journal.path, f"pid {process.pid}")
-
-        @app.task(name="spin", shared=False)
-        def spin() -> None:
-            while True:
-                pass
-
-        @app.task(name="spin_late", shared=False, acks_late=True, acks_on_failure_or_timeout=False, time_limit=0.1)
-        def spin_late(label: str) -> None:
-            note(self.journal.path, f"spin {label}")
-            while True:
-                pass
-
-        @app.task(name="grow", shared=False)
-        def grow(mebibytes: int) -> int:
-            kept.append(b"x" * (mebibytes << 20))
-            return os.getpid()
-
-        kept: list[bytes] = []
 
     def began(self, count: int) -> None:
         """Waits until so many tasks `wait` have begun."""
@@ -163,12 +47,18 @@ class Bench:
         return sum(line.startswith(word) for line in self.journal.lines())
 
     def start(self, concurrency: int = 2, **options: Any) -> WorkController:
-        worker = WorkController(app=self.app, hostname="w@pool", pool=self.pool, concurrency=concurrency, **options)
-        thread = threading.Thread(target=worker.start, daemon=True)
-        thread.start()
+        worker, thread = self.begin(concurrency=concurrency, **options)
         self._running.append((worker, thread))
         assert worker.is_ready.wait(10), worker.failure
         return worker
+
+    def begin(self, **options: Any) -> tuple[WorkController, threading.Thread]:
+        """A worker that starts in a thread; whether it comes to it is the caller's to see."""
+        how = {"pool": self.pool, "pool_start_method": self.start_method}
+        worker = WorkController(app=self.app, hostname="w@pool", **how, **options)
+        thread = threading.Thread(target=worker.start, daemon=True)
+        thread.start()
+        return worker, thread
 
     def send(self, name: str, *args: Any, **options: Any) -> Any:
         return self.app.send_task(name, args=args, **options)
@@ -183,6 +73,7 @@ class Bench:
             thread.join(10)
             assert not thread.is_alive()
         self.app.close()
+        del os.environ[FOLDER]
         state.reset_state()
 
 
@@ -287,19 +178,10 @@ def test_a_cold_stop_hands_back_what_runs(parallel: Bench) -> None:
 
 
 def test_children_are_told_of_their_process(bench: Bench) -> None:
-    def init(**_: Any) -> None:
-        note(bench.journal.path, f"init {os.getpid()}")
-
-    def shutdown(pid: int, exitcode: int, **_: Any) -> None:
-        note(bench.journal.path, f"shutdown {pid} {exitcode}")
-
-    signals.worker_process_init.connect(init)
-    signals.worker_process_shutdown.connect(shutdown)
-    try:
-        bench.start(concurrency=1).stop()
-    finally:
-        signals.worker_process_init.disconnect(init)
-        signals.worker_process_shutdown.disconnect(shutdown)
+    (bench.folder / "tell").touch()
+    worker = bench.start(concurrency=1)
+    bench.journal.wait_for(lines=1, timeout=10)
+    worker.stop()
     first, last = bench.journal.lines()
     pid = first.split()[1]
     assert (first, last) == (f"init {pid}", f"shutdown {pid} 0")
@@ -340,15 +222,16 @@ def test_its_info_names_it(bench: Bench) -> None:
     assert worker.pool is not None
     info: Callable[[], Any] = worker.stats
     assert bench.pool.rstrip("s") in info()["pool"]["implementation"]
+    assert info()["pool"].get("start-method") == bench.start_method
     assert worker.pool.did_start_ok()
 
 
 # --- what only processes can do
 
 
-@pytest.fixture
-def prefork(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench("prefork", tmp_path)
+@pytest.fixture(params=PREFORK)
+def prefork(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(request.param, tmp_path)
     yield made
     made.close()
 
@@ -459,17 +342,9 @@ def test_children_that_are_too_large_from_the_start_run_one_task_each(prefork: B
 
 
 def test_children_that_cannot_start_end_the_worker(prefork: Bench) -> None:
-    def leave(**_: Any) -> None:
-        os._exit(9)
-
-    signals.worker_process_init.connect(leave)
-    try:
-        worker = WorkController(app=prefork.app, hostname="w@pool", pool="prefork", concurrency=2)
-        thread = threading.Thread(target=worker.start, daemon=True)
-        thread.start()
-        thread.join(20)
-    finally:
-        signals.worker_process_init.disconnect(leave)
+    (prefork.folder / "refuse").touch()
+    worker, thread = prefork.begin(concurrency=2)
+    thread.join(20)
     assert not thread.is_alive()
     assert worker.exitcode == 1
     assert not worker.is_ready.is_set()

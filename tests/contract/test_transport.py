@@ -48,9 +48,13 @@ def broker(url: str) -> Broker:
 
 @pytest.fixture
 def store(url: str) -> ResultStore:
-    if url.startswith("redis+cluster"):
-        pytest.skip("results are not kept in a cluster")
     return open_results(url)
+
+
+@pytest.fixture
+def k(url: str) -> str:
+    """A key of a result; in a cluster one of the store's slot."""
+    return "{celeriac}k" if url.startswith("redis+cluster") else "k"
 
 
 def depth(broker: Broker, queue: str) -> tuple[int, int, int]:
@@ -179,49 +183,50 @@ def test_one_threads_bad_message_does_not_fail_another_threads(broker: Broker) -
     assert (len(refused), depth(broker, "jobs")[0]) == (800, 800)
 
 
-def test_results_are_kept_by_key_and_successes_stay(store: ResultStore) -> None:
-    assert store.get("k") is None
+def test_results_are_kept_by_key_and_successes_stay(store: ResultStore, k: str) -> None:
+    assert store.get(k) is None
     started, done, late = (b'{"status": "%s", "result": null}' % state for state in (b"STARTED", b"SUCCESS", b"RETRY"))
-    assert store.put("k", started, None, False)
-    assert store.put("k", done, None, True)
-    assert not store.put("k", late, None, False)
-    assert store.get_many(["k", "none", "k"]) == [done, None, done]
-    assert store.delete("k", "none") == 1
-    assert store.get("k") is None
+    assert store.put(k, started, None, False)
+    assert store.put(k, done, None, True)
+    assert not store.put(k, late, None, False)
+    assert store.get_many([k, k + "none", k]) == [done, None, done]
+    assert store.delete(k, k + "none") == 1
+    assert store.get(k) is None
 
 
-def test_expired_results_are_gone_and_cleaned_up(store: ResultStore, is_redis: bool) -> None:
+def test_expired_results_are_gone_and_cleaned_up(store: ResultStore, k: str, is_redis: bool) -> None:
     now = time.time_ns() // 1_000_000
-    store.put("old", b"v", now - 1, True)
-    store.put("young", b"v", now + 60_000, True)
-    assert store.get_many(["old", "young"]) == [None, b"v"]
+    store.put(k + "old", b"v", now - 1, True)
+    store.put(k + "young", b"v", now + 60_000, True)
+    assert store.get_many([k + "old", k + "young"]) == [None, b"v"]
     assert store.cleanup() == (0 if is_redis else 1)  # Redis does it by itself
-    assert store.put("old", b"again", None, False)
+    assert store.put(k + "old", b"again", None, False)
 
 
 @pytest.mark.parametrize("key", ["", "celery-task-meta-", "schlüssel 🥕", "a" * 5000, "celery-task-meta-" + "0" * 36])
-def test_any_text_is_a_key(store: ResultStore, key: str) -> None:
+def test_any_text_is_a_key(store: ResultStore, k: str, key: str) -> None:
+    key = k.removesuffix("k") + key
     store.put(key, b"\0\xff", None, True)
     assert store.get(key) == b"\0\xff"
     assert store.get(key + " ") is None
 
 
 @pytest.mark.usefixtures("waited_for")
-def test_waiting_ends_when_a_result_comes(url: str, store: ResultStore) -> None:
+def test_waiting_ends_when_a_result_comes(url: str, store: ResultStore, k: str) -> None:
     seen = store.generation()
-    writer = threading.Timer(0.05, open_results(url).put, ["k", b"v", None, True])
+    writer = threading.Timer(0.05, open_results(url).put, [k, b"v", None, True])
     writer.start()
     begin = time.monotonic()
     assert store.wait_change(seen, 20) != seen
     assert time.monotonic() - begin < 10
-    assert store.get("k") == b"v"
+    assert store.get(k) == b"v"
     writer.join()
 
 
 @pytest.mark.usefixtures("waited_for")
-def test_what_was_stored_before_the_wait_ends_it_at_once(store: ResultStore) -> None:
+def test_what_was_stored_before_the_wait_ends_it_at_once(store: ResultStore, k: str) -> None:
     seen = store.generation()
-    store.put("k", b"v", None, True)
+    store.put(k, b"v", None, True)
     assert store.wait_change(seen, 20) != seen
 
 
@@ -279,7 +284,7 @@ def in_child(work: Callable[[], None]) -> None:
 
 
 def test_forked_child_has_the_same_file_and_a_memory_of_its_own(
-    request: pytest.FixtureRequest, url: str, broker: Broker, store: ResultStore
+    request: pytest.FixtureRequest, url: str, broker: Broker, store: ResultStore, k: str
 ) -> None:
     broker.publish("", "jobs", 0, NOW, b"parent")
     waits = not url.startswith("redis")
@@ -290,20 +295,20 @@ def test_forked_child_has_the_same_file_and_a_memory_of_its_own(
         assert depth(broker, "jobs") == ((1, 0, 0) if on_file else (0, 0, 0))
         for _ in range(20):
             broker.publish("", "jobs", 0, NOW, b"child")
-        store.put("k", b"child", None, True)
-        assert store.get("k") == b"child"
+        store.put(k, b"child", None, True)
+        assert store.get(k) == b"child"
         if waits:
             assert store.wait_change(store.generation(), 0.01) >= 0
 
     in_child(work)
     assert depth(broker, "jobs") == ((21, 0, 0) if on_file else (1, 0, 0))
-    assert store.get("k") == (b"child" if on_file else None)
+    assert store.get(k) == (b"child" if on_file else None)
     if on_file and waits:
         assert store.wait_change(seen, 10) != seen
     broker.publish("", "jobs", 0, NOW, b"parent")
 
 
-def test_fork_while_other_threads_publish_and_wait(broker: Broker, store: ResultStore, is_redis: bool) -> None:
+def test_fork_while_other_threads_publish_and_wait(broker: Broker, store: ResultStore, k: str, is_redis: bool) -> None:
     stop = threading.Event()
     sent = [0]
 
@@ -315,7 +320,7 @@ def test_fork_while_other_threads_publish_and_wait(broker: Broker, store: Result
     def wait() -> None:
         while not stop.is_set():
             if is_redis:
-                store.get("k")
+                store.get(k)
             else:
                 store.wait_change(store.generation(), 0.05)
 
@@ -326,7 +331,7 @@ def test_fork_while_other_threads_publish_and_wait(broker: Broker, store: Result
     def work() -> None:
         for number in range(5):
             broker.publish("", "children", 0, NOW, b"x")
-            store.put(str(number), b"v", None, True)
+            store.put(k + str(number), b"v", None, True)
         if not is_redis:
             store.wait_change(store.generation(), 0.01)
 

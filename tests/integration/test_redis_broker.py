@@ -16,6 +16,7 @@ import redis
 from celeriac._bridge.broker import Broker, open_broker
 from celeriac.exceptions import BrokerFull, BrokerUnavailable, ImproperlyConfigured
 from tests.support.apps.tasks import build
+from tests.support.certificate import certificate
 from tests.support.journal import Journal
 from tests.support.redis_server import HOST, RedisServer, free_port
 from tests.support.waiting import wait_until
@@ -317,20 +318,6 @@ def test_unix_socket(tmp_path: Path) -> None:
     ):
         assert broker.publish("", "jobs", 0, None, b"x") == 1
         assert line.llen("jobs") == 1
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    key, crt = folder / "server.key", folder / "server.crt"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
-        + ["-keyout", str(key), "-out", str(crt)],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    return crt, key
 
 
 def test_tls_checks_certificates_unless_told_not_to(tmp_path: Path) -> None:

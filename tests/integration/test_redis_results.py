@@ -26,6 +26,7 @@ from celeriac.exceptions import (
     TimeoutError,
 )
 from celeriac.result import ResultSet
+from tests.support.certificate import certificate
 from tests.support.needs import missing
 from tests.support.redis_server import HOST, RedisServer, free_port
 from tests.support.waiting import wait_until
@@ -590,17 +591,6 @@ def test_unix_socket(tmp_path: Path, make_app: MakeApp) -> None:
         app.backend.mark_as_done("id", 1)
         assert waiting.end() == 1
         assert make_app(f"unix://{path}?db=2").AsyncResult("id").get(timeout=10) == 1
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-    argv += ["-addext", f"subjectAltName=IP:{HOST},DNS:localhost", "-keyout", str(key), "-out", str(cert)]
-    try:
-        subprocess.run(argv, check=True, capture_output=True, timeout=60)
-    except FileNotFoundError:
-        missing("openssl", "install it")
-    return cert, key
 
 
 def test_tls(tmp_path: Path, make_app: MakeApp) -> None:

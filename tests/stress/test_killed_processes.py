@@ -1,5 +1,6 @@
 """The prefork pool under SIGKILL and SIGSTOP: of children, of zygotes, of the worker, and of all of them.
 
+With forked children and with spawned ones, whose zygotes are launchers.
 What was accepted is done, or waits, or is a dead letter; and no process is left behind.
 """
 
@@ -11,7 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -33,6 +34,20 @@ ENDLESS = {"T_CONF": json.dumps({"task_max_crashes": 1_000_000})}
 Start = Callable[..., Worker]
 
 
+@pytest.fixture(params=["fork", "spawn"])
+def start_method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start_worker(start_worker: Start, start_method: str) -> Start:
+    def start(*broker: str, env: dict[str, str] | None = None, **options: Any) -> Worker:
+        env = {**(env or {}), "CELERIAC_WORKER_POOL_START_METHOD": start_method}
+        return start_worker(*broker, env=env, **options)
+
+    return start
+
+
 def drained(app: Celery, timeout: float = 40) -> None:
     wait_until(lambda: raw.waiting(app) == 0, timeout=timeout, what="empty queue", every=0.02)
 
@@ -41,15 +56,30 @@ def gone(pids: list[int]) -> None:
     wait_until(lambda: not any(map(family.is_alive, pids)), timeout=10, what="end of all processes")
 
 
+def victims(app: Celery, journal: Journal, worker: Worker, start_method: str) -> list[int]:
+    """Children that may be killed now: forked ones at any time, also before they are up.
+
+    Of spawned ones the oldest, once a task was done since, and none after the fifteenth: they take long to start, and
+    six that are killed at their start end the worker.
+    """
+    if start_method == "fork":
+        return family.pool(worker.pid)
+    if worker.output().count("exited prematurely") >= 15:
+        return []
+    before = len(journal.lines())
+    wait_until(lambda: len(journal.lines()) > before or not raw.waiting(app), timeout=40, what="task done", every=0.01)
+    return family.pool(worker.pid)[:1]
+
+
 def test_tasks_survive_children_that_are_killed_again_and_again(
-    app: Celery, journal: Journal, start_worker: Start
+    app: Celery, journal: Journal, start_worker: Start, start_method: str
 ) -> None:
     late = app.tasks["t.note_late"]
     sent = [late.delay(str(journal), f"{number}", 0.002) for number in range(1500)]
     worker = start_worker(pool="prefork", env=ENDLESS)
     chance, killed = random.Random(11), 0
     while raw.waiting(app):
-        pids = family.pool(worker.pid)
+        pids = victims(app, journal, worker, start_method)
         if pids:
             family.kill(chance.choice(pids))
             killed += 1
@@ -64,13 +94,13 @@ def test_tasks_survive_children_that_are_killed_again_and_again(
 
 
 def test_early_acked_tasks_that_die_with_their_process_are_told_as_failures(
-    app: Celery, journal: Journal, start_worker: Start
+    app: Celery, journal: Journal, start_worker: Start, start_method: str
 ) -> None:
     sent = [app.tasks["t.note_after"].delay(str(journal), f"{number}", 0.004) for number in range(600)]
     worker = start_worker(pool="prefork")
     chance = random.Random(12)
     while raw.waiting(app):
-        for pid in family.pool(worker.pid)[:1]:
+        for pid in victims(app, journal, worker, start_method)[:1]:
             family.kill(pid)
         time.sleep(chance.uniform(0, 0.05))  # as above
     ends = [result.get(timeout=10, propagate=False) for result in sent]
@@ -103,8 +133,9 @@ def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     assert worker.stop() == 0
 
 
-def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start) -> None:
-    worker = start_worker(pool="prefork", env={"T_CONF": json.dumps({"worker_proc_alive_timeout": 0.5})})
+def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start, start_method: str) -> None:
+    patience = 0.5 if start_method == "fork" else 3  # a spawned child imports the application in that time
+    worker = start_worker(pool="prefork", env={"T_CONF": json.dumps({"worker_proc_alive_timeout": patience})})
     first = family.zygotes(worker.pid)[0]
     try:
         family.kill(first, signal.SIGSTOP)

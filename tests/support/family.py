@@ -16,7 +16,7 @@ def children(pid: int) -> list[int]:
 
 
 def zygotes(worker: int) -> list[int]:
-    """The zygotes that the worker itself has forked: the one that works, and the first to stand by."""
+    """The zygotes, or launchers, that the worker itself has started: the one that works, and the first to stand by."""
     return children(worker)
 
 

@@ -41,7 +41,7 @@ class Node:
                 "queues": list(queues or (JOBS,)),
                 "children": 1,
                 "prefetch": prefetch,
-                "result_url": None if url.startswith("redis+cluster") else url,
+                "result_url": url,
                 "tasks": {"t": policy},
                 "accept": ["application/json"],
                 "timezone_offset_ms": 0,

@@ -23,6 +23,8 @@ class Peer:
     """Module with its tasks and its `client`."""
     extra_env: Mapping[str, str] = {}
     jobs = COMMON
+    beside = False
+    """Uses the run's other store, which the first is compared with."""
     graceful = "TERM"
     """Signal for a shutdown that loses nothing."""
     expected: Mapping[str, int] = {"drain": 1_000, "drain-bare": 1_000}

@@ -23,6 +23,15 @@ class Prefork(Celeriac):
     pool = ("-P", "prefork", "-c", "2")
 
 
+class Spawn(Celeriac):
+    """Two processes, each of which imports the application itself."""
+
+    name = "celeriac-spawn"
+    setup = "`worker -P prefork --pool-start-method spawn -c 2`, one file for broker and results"
+    jobs = frozenset({"drain", "start"})
+    pool = ("-P", "prefork", "--pool-start-method", "spawn", "-c", "2")
+
+
 class Solo(Celeriac):
     """One thread, the main one."""
 
@@ -75,4 +84,4 @@ class HueyFast(Huey):
     polling = ("-d", "0.001", "-m", "0.001", "-b", "1.0")
 
 
-PEERS: tuple[Peer, ...] = (Threads(), Prefork(), Solo(), Sqlite3(), Huey(), HueyFast())
+PEERS: tuple[Peer, ...] = (Threads(), Prefork(), Spawn(), Solo(), Sqlite3(), Huey(), HueyFast())

@@ -17,7 +17,7 @@ class Setting(NamedTuple):
 
     name: str
     type: str
-    """One of the casts of `celeriac.app.defaults`: any, bool, dict, float, int, list, string, tuple."""
+    """One of the casts of `celeriac.app.defaults`: any, bool, dict, float, int, list, seconds, string, tuple."""
     default: Any
     meaning: str
     section: str
@@ -149,14 +149,14 @@ _s("result_compression", "string", None, "accepted; unused, as in Celery")
 _s("result_extended", "bool", False, "results keep name, arguments, worker, retries and queue")
 _s(
     "result_expires",
-    "any",
+    "seconds",
     dt.timedelta(days=1),
     "when results are forgotten: seconds or timedelta; None or 0: never",
     "CELERY_TASK_RESULT_EXPIRES",
 )
 _s(
     "result_failure_expires",
-    "any",
+    "seconds",
     None,
     "the same for failures: seconds or timedelta; None: as result_expires",
 )
@@ -266,6 +266,13 @@ _s("broker_native_delayed_delivery_queue_type", "string", "quorum", "classic or 
 
 _section = "Worker"
 _s("worker_pool", "string", "prefork", "prefork, threads, solo…")
+_s(
+    "worker_pool_start_method",
+    "string",
+    None,
+    "how processes of the pool come about: `fork` (the default on Linux) or `spawn`, fresh interpreters",
+    ours=True,
+)
 _s("worker_concurrency", "int", None, "tasks run at once; None: number of CPUs")
 _s("worker_prefetch_multiplier", "int", 4, "deliveries held per slot; 0: no bound")
 _s("worker_disable_prefetch", "bool", False, "fetch only when a slot is free")
@@ -279,7 +286,7 @@ _s("worker_enable_soft_shutdown_on_idle", "bool", False, "")
 _s("worker_max_tasks_per_child", "int", None, "a process is replaced after so many tasks")
 _s("worker_max_memory_per_child", "int", None, "a process is replaced above so much memory, KiB")
 _s("worker_lost_wait", "float", 10.0, "wait for the result of a dead process, seconds")
-_s("worker_proc_alive_timeout", "float", 4.0, "wait for a new process, seconds")
+_s("worker_proc_alive_timeout", "float", 4.0, "wait for a new process, seconds; spawned ones get 60 unless it is set")
 _s("worker_pool_putlocks", "bool", True, "")
 _s("worker_pool_restarts", "bool", False, "allow the command pool_restart")
 _s("worker_disable_rate_limits", "bool", False, "", "CELERY_DISABLE_RATE_LIMITS")

@@ -18,7 +18,9 @@ BACKEND_ALIASES: dict[str, str] = {
     "disabled": "celeriac.backends.base:DisabledBackend",
     "memory": "celeriac.backends.cache:CacheBackend",
     "redis": "celeriac.backends.redis:RedisBackend",
+    "redis+cluster": "celeriac.backends.redis_cluster:RedisClusterBackend",
     "rediss": "celeriac.backends.redis:RedisBackend",
+    "rediss+cluster": "celeriac.backends.redis_cluster:RedisClusterBackend",
     "sentinel": "celeriac.backends.redis:SentinelBackend",
     "socket": "celeriac.backends.redis:RedisBackend",
     "sqlite": "celeriac.backends.sqlite:SQLiteBackend",
@@ -33,8 +35,8 @@ _NOT_YET = frozenset(
     }
 )
 _SUPPORTED = (
-    "sqlite:///path, memory://, redis://host:6379/0 (rediss://, redis+socket://, sentinel://), disabled://, "
-    "or 'package.module:Class' of a backend of your own"
+    "sqlite:///path, memory://, redis://host:6379/0 (rediss://, redis+socket://, sentinel://, redis+cluster://), "
+    "disabled://, or 'package.module:Class' of a backend of your own"
 )
 _ENTRY_POINTS = "celeriac.result_backends"
 _PATH = re.compile(r"[A-Za-z_][\w.]*[.:][A-Za-z_]\w*")
@@ -74,12 +76,14 @@ def by_name(backend: Any = None, loader: Any = None, extension_namespace: str = 
 def by_url(backend: Any = None, loader: Any = None) -> tuple[type[Any], str | None]:
     """`(class, url)` for a setting; the URL is None if the setting was not one. Raises as `by_name`.
 
-    Of a scheme `a+b` the class is that of `a`, and the URL the rest, `b://...`.
+    Of a scheme `a+b` that is no alias the class is that of `a`, and the URL the rest, `b://...`.
     """
     url = None
     if isinstance(backend, str) and "://" in backend:
         url = backend
         scheme, _, _ = url.partition("://")
+        if scheme in BACKEND_ALIASES:
+            return by_name(scheme, loader), url
         backend, plus, _ = scheme.partition("+")
         if plus:
             url = url.partition("+")[2]

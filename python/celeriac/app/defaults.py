@@ -72,6 +72,7 @@ _CASTS: dict[str, Any] = {
     "int": int,
     "json": _json,
     "list": lambda value: list(_sequence(value)),
+    "seconds": lambda value: float(value) if isinstance(value, str) else value,  # a timedelta and None stay
     "string": str,
     "tuple": lambda value: tuple(_sequence(value)),
 }

@@ -45,6 +45,7 @@ class Logging:
     """Logging set-up of one app; `app.log`."""
 
     already_setup = False  # of the class: a process has one logging configuration, however many apps it has
+    _how: dict[str, Any] | None = None  # of the class, too
 
     def __init__(self, app: Celery) -> None:
         self.app = app
@@ -97,6 +98,8 @@ class Logging:
         level = mlevel(loglevel or self.loglevel)
         line = format or self.format
         colour = self.supports_color(colorize, logfile)
+        path = logfile if isinstance(logfile, str) else None
+        Logging._how = {"loglevel": level, "logfile": path, "format": line, "colorize": colour}
         answers = signals.setup_logging.send(sender=None, loglevel=level, logfile=logfile, format=line, colorize=colour)
         if answers:
             return answers
@@ -120,6 +123,21 @@ class Logging:
                 logger.removeHandler(handler)
         Logging.already_setup = False
         self.setup_logging_subsystem(loglevel, node_format(logfile, hostname, index))
+
+    def how(self) -> dict[str, Any] | None:
+        """How this process has set logging up, for `setup_again` in another one; None if it has not.
+
+        A stream in place of a log file is standard error there.
+        """
+        stdout = sys.stdout
+        redirect = stdout.loglevel if isinstance(stdout, LoggingProxy) else None
+        return None if Logging._how is None else {**Logging._how, "redirect_level": redirect}
+
+    def setup_again(self, redirect_level: int | str | None, **how: Any) -> None:
+        """Sets logging up as another process has."""
+        if not self.setup_logging_subsystem(**how) and redirect_level is not None:
+            self.redirect_stdouts(redirect_level)
+        logging.captureWarnings(True)
 
     def setup_task_loggers(
         self,

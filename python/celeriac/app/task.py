@@ -561,7 +561,8 @@ class Task(Generic[P, R]):
     def __reduce__(self) -> Any:
         # Tasks are found again by name; the module is imported first where they are unpickled.
         module = type(self).__module__
-        return _unpickle_task_v2, (self.name, None if module in ("__main__", "celeriac.app.task") else module), None
+        by_name = ("__main__", "__mp_main__", "celeriac.app.task")
+        return _unpickle_task_v2, (self.name, None if module in by_name else module), None
 
 
 if TYPE_CHECKING:

@@ -94,6 +94,10 @@ class Tracer(Refusing):
         cleanup = own.on_process_cleanup is not base.on_process_cleanup
         self._on_process_cleanup: Any = loader.on_process_cleanup if cleanup else None
 
+    def __reduce__(self) -> Any:
+        # For a process that is not forked: plans and hooks are made anew from its own app.
+        return type(self), (self.app, self.hostname)
+
     # --- in a worker -------------------------------------------------------------------------------------------
 
     def execute(self, job: Job) -> None:

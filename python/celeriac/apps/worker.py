@@ -139,7 +139,8 @@ class Worker(WorkController):
             broker += "  (no broker is configured: messages and results are kept in this file)"
         backend = app.backend
         results = getattr(backend, "as_uri", None)
-        concurrency = f"{self.concurrency} ({_pool_name(self.pool_cls)})"
+        spawned = ", spawn" if self.pool_cls.has_processes and self.pool_start_method == "spawn" else ""
+        concurrency = f"{self.concurrency} ({_pool_name(self.pool_cls)}{spawned})"
         rows = {
             "app": f"{app.main or '__main__'}:{id(app):#x}",
             "transport": broker,

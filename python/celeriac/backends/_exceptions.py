@@ -34,6 +34,8 @@ _MAX_ARG_REPR = 64 * 1024
 def wire_module(cls: type) -> str:
     """The module name that is stored for exception class `cls`."""
     module, name = str(cls.__module__), cls.__qualname__
+    if module == "__mp_main__":  # of a process that was spawned; those who wait know their main module as this
+        return "__main__"
     if module != _OWN_MODULE or name in _NOT_IN_CELERY:
         return module
     if name in _KOMBU:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from urllib.parse import SplitResult
 
-__all__ = ["DEFAULT_PORT", "SENTINEL_PORT", "Place", "driver", "parse"]
+__all__ = ["DEFAULT_PORT", "SENTINEL_PORT", "Place", "cluster_prefix", "driver", "parse"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
 _UNIX = frozenset({"socket", "unix", "redis+socket"})
 _TCP = frozenset({"redis", "rediss"})
+_CLUSTER = frozenset({"redis+cluster", "rediss+cluster"})
 _CERT_REQS = {
     "CERT_REQUIRED": "required",
     "CERT_OPTIONAL": "optional",
@@ -50,11 +52,14 @@ _TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 
 @dataclass
 class Place:
-    """A store: parameters of redis-py's connections, and with Sentinel the addresses of those that know it."""
+    """A store: parameters of redis-py's connections, and the addresses of Sentinels or nodes that know where it is."""
 
     params: dict[str, Any] = field(default_factory=dict)
     tls: bool = False
     sentinels: list[tuple[str, int]] = field(default_factory=list)
+    nodes: list[tuple[str, int]] = field(default_factory=list)
+    keyprefix: str | None = None
+    """Of a cluster: what all keys begin with, hash tag included."""
 
     def hub_url(self) -> str | None:
         """The place in one URL, as the core reads it; None if only redis-py can get there."""
@@ -65,16 +70,21 @@ class Place:
         if params.get("password") or params.get("username"):
             login = f"{_quoted(params.get('username'))}:{_quoted(params.get('password'))}@"
         db = params.get("db", 0)
+        if self.nodes:
+            hosts = ",".join(f"{_bracketed(host)}:{port}" for host, port in self.nodes)
+            scheme = "rediss+cluster" if self.tls else "redis+cluster"
+            query = urlencode({"global_keyprefix": self.keyprefix, **self._certificates()})
+            return f"{scheme}://{login}{hosts}/?{query}"
         if self.sentinels:
             return ";".join(f"sentinel://{login}{_bracketed(host)}:{port}/{db}" for host, port in self.sentinels)
         if "path" in params:
             return f"redis+socket://{login}{quote(params['path'])}?virtual_host={db}"
-        query = ""
-        if self.tls:
-            given = {name: value for name, value in params.items() if name.startswith("ssl_") and value is not None}
-            query = f"?{urlencode(given)}"
+        query = f"?{urlencode(self._certificates())}" if self.tls else ""
         scheme = "rediss" if self.tls else "redis"
         return f"{scheme}://{login}{_bracketed(params['host'])}:{params['port']}/{db}{query}"
+
+    def _certificates(self) -> dict[str, Any]:
+        return {name: value for name, value in self.params.items() if name.startswith("ssl_") and value is not None}
 
 
 def driver() -> Any:
@@ -113,7 +123,13 @@ def _parse(url: str, conf: Any) -> Place:
         place.sentinels = [_address(urlsplit(each), SENTINEL_PORT) for each in (first, *others)]
         params.pop("host"), params.pop("port")
     elif others:
-        raise ValueError("several URLs are understood of sentinel:// only; give the URL of one server")
+        hint = "; write redis+cluster://host1:port,host2:port/" if scheme in _CLUSTER else ""
+        raise ValueError(f"several URLs are understood of sentinel:// only; give the URL of one server{hint}")
+    elif scheme in _CLUSTER:
+        params.pop("host"), params.pop("port")
+        login, at, hosts = parts.netloc.rpartition("@")
+        place.nodes = [_address(urlsplit(f"//{host}"), DEFAULT_PORT) for host in hosts.split(",")]
+        parts = parts._replace(netloc=f"{login}{at}")  # of several hosts nothing can be read
     elif scheme in _UNIX:
         params.pop("host"), params.pop("port")
         params["path"] = unquote(parts.path)
@@ -123,7 +139,10 @@ def _parse(url: str, conf: Any) -> Place:
         if parts.hostname:
             params["host"], params["port"] = _address(parts, int(params["port"]))
     else:
-        raise ValueError(f"unknown scheme {scheme!r}; there are redis, rediss, redis+socket, unix and sentinel")
+        raise ValueError(
+            f"unknown scheme {scheme!r}; there are redis, rediss, redis+socket, unix, sentinel, redis+cluster and "
+            "rediss+cluster"
+        )
     if parts.username:
         params["username"] = unquote(parts.username)
     if parts.password:
@@ -131,13 +150,37 @@ def _parse(url: str, conf: Any) -> Place:
     if scheme not in _UNIX and parts.path.strip("/"):
         params["db"] = _database(unquote(parts.path).strip("/"))
     use_ssl = conf.get("redis_backend_use_ssl")
-    place.tls = scheme == "rediss" or bool(use_ssl)
+    place.tls = scheme.startswith("rediss") or bool(use_ssl)
     if isinstance(use_ssl, dict):
         params.update(use_ssl)
     _apply_query(params, query, tls=place.tls or scheme == "sentinel")
+    if place.nodes:
+        place.keyprefix = cluster_prefix(params.pop("global_keyprefix", _conf_prefix(conf)))
+        if params.pop("db"):
+            raise ValueError(
+                "a cluster has database 0 only; leave the number out, also of redis_db: global_keyprefix tells "
+                "applications apart"
+            )
     if "credential_provider" in params and (params.get("password") or params.get("username")):
         raise ValueError("it has a user name or password and a credential_provider, too; leave one of them out")
     return place
+
+
+def _conf_prefix(conf: Any) -> str:
+    """What the settings put in front of every key."""
+    return str((conf.get("result_backend_transport_options") or {}).get("global_keyprefix") or "")
+
+
+def cluster_prefix(prefix: str) -> str:
+    """`prefix` with a hash tag, by the rule of the core's `redis/cluster.rs`: records share the slot of the queues."""
+    if re.match(r"[^{]*{[^}]+}", prefix):  # between the first brace and the next closing one
+        return prefix
+    if "{" in prefix or "}" in prefix:
+        raise ValueError(
+            f"global_keyprefix {prefix!r} has braces but no hash tag; write it without braces, or with one pair around "
+            "a text, for example '{shop}:'"
+        )
+    return f"{{{prefix or 'celeriac'}}}"
 
 
 def _settings(conf: Any) -> dict[str, Any]:

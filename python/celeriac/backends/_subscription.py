@@ -44,6 +44,10 @@ _BLOCKED = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _READ_ERRORS = (OSError, ValueError, EOFError)
 # The server is there but not ready yet; another try may succeed.
 _PASSING = ("LOADING", "MASTERDOWN", "READONLY", "TRYAGAIN", "CLUSTERDOWN")
+# Of a slot of a cluster that is on its way this went ahead; or the slot is elsewhere, where a new connection looks.
+_PARTED = ("ASK", "TRYAGAIN")
+_MOVED = ("MOVED", "CLUSTERDOWN")
+_MOVE_S = 0.5  # between looks at a slot that moves
 
 Record = tuple[bytes, "bytes | None"]
 """`(key, value)`: what was read (None: nothing is stored) or published."""
@@ -51,6 +55,10 @@ Record = tuple[bytes, "bytes | None"]
 
 class Lost(Exception):
     """A connection was not made or was lost, and another try may help; anything else that `connect` raises is final."""
+
+
+class _Moving(ConnectionError):
+    """The server answers, but the slot is not there: another connection at once would hear the same."""
 
 
 class RetryPolicy:
@@ -141,7 +149,10 @@ class Waiter:
 class _Line:
     """A connection: its socket, what is still to be written, and who asked for the answers that are to come."""
 
-    __slots__ = ("asked", "bell", "broken", "connection", "heard", "out", "polled", "reader", "ring", "sock")
+    __slots__ = (
+        *("again", "again_at", "asked", "bell", "broken", "connection", "heard", "leaving", "out", "polled", "reader"),
+        *("ring", "sock"),
+    )
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
@@ -150,6 +161,10 @@ class _Line:
         self.reader = Reader()
         self.out = bytearray()
         self.asked: deque[tuple[Waiter | None, list[bytes]]] = deque()
+        # Of a cluster: confirmations of SUNSUBSCRIBE that are to come, and what is asked again while the slot moves.
+        self.leaving: dict[bytes, int] = {}
+        self.again: list[tuple[Waiter, bytes]] = []
+        self.again_at = 0.0
         self.broken: Exception | None = None
         self.heard = time.monotonic()
         self.bell, self.ring = socket.socketpair()  # for who cannot write all it has: the leader has to go on with it
@@ -221,6 +236,7 @@ class Subscription:
         answer_s: seconds that it has for any answer; then the connection counts as lost.
         exhausted: makes the error for when the tries are used up.
         refused: makes the error for what the server answers instead of a record.
+        sharded: the server is the node of a cluster that has the slot of all keys, and messages stay with the slot.
     """
 
     def __init__(
@@ -233,6 +249,7 @@ class Subscription:
         answer_s: float,
         exhausted: Callable[[BaseException], Exception],
         refused: Callable[[ReplyError], Exception],
+        sharded: bool = False,
     ) -> None:
         self._connect = connect
         self._policy = policy
@@ -241,6 +258,9 @@ class Subscription:
         self._answer_s = answer_s
         self._exhausted = exhausted
         self._refusal = refused
+        self._sharded = sharded
+        self._subscribe = b"SSUBSCRIBE" if sharded else b"SUBSCRIBE"
+        self._message = b"smessage" if sharded else b"message"
         self.epoch = 0
         self._reset()
         _every.add(self)
@@ -386,14 +406,24 @@ class Subscription:
         if not line.asked:
             line.heard = time.monotonic()  # from now on the server owes an answer
         for at in range(0, len(fresh), _KEYS):
-            line.out += pack(b"SUBSCRIBE", *fresh[at : at + _KEYS])
+            line.out += pack(self._subscribe, *fresh[at : at + _KEYS])
         for at in range(0, len(keys), _KEYS):
             some = keys[at : at + _KEYS]
             line.asked.append((waiter, some))
             line.out += pack(b"GET", *some) if len(some) == 1 else pack(b"MGET", *some)
 
+    def _ask_again(self, line: _Line) -> None:
+        again, line.again = line.again, []
+        for waiter, key in again:  # one by one: MGET is refused for the sake of a single key
+            if key in waiter.keys:
+                self._ask(line, waiter, [], [key])
+        line.flush()
+
     def _unsubscribe(self, line: _Line) -> None:
-        line.out += pack(b"UNSUBSCRIBE", *self._stale)
+        if self._sharded:
+            for key in self._stale:
+                line.leaving[key] = line.leaving.get(key, 0) + 1
+        line.out += pack(b"SUNSUBSCRIBE" if self._sharded else b"UNSUBSCRIBE", *self._stale)
         self._stale.clear()
 
     def _flush(self, line: _Line) -> None:
@@ -404,11 +434,13 @@ class Subscription:
     def _deal(self, line: _Line, reply: Any) -> None:
         """Gives a reply to whom it concerns."""
         if type(reply) is Push:
-            if reply[0] == b"message":
+            if reply[0] == self._message:
                 record = (reply[1], reply[2])
                 for waiter in self._channels.get(reply[1], ()):
                     waiter.arrived.append(record)
                     self._tell(waiter)
+            elif reply[0] == b"sunsubscribe":
+                self._left(line, reply[1])
             return
         if isinstance(reply, ReplyError):
             self._refused(line, reply)
@@ -422,8 +454,27 @@ class Subscription:
         asker.arrived.extend((key, value) for key, value in zip(keys, values, strict=True) if key in asker.keys)
         self._tell(asker)
 
+    def _left(self, line: _Line, channel: bytes) -> None:
+        """A node ends subscriptions by itself when their slot goes to another."""
+        asked = line.leaving.pop(channel, 0)
+        if asked > 1:
+            line.leaving[channel] = asked - 1
+        elif not asked:
+            self._stale.discard(channel)
+            if channel in self._channels:
+                raise ConnectionError("the slot of the results went to another node")
+
     def _refused(self, line: _Line, reply: ReplyError) -> None:
         code = str(reply).partition(" ")[0]
+        if self._sharded and code in _PARTED and line.asked:
+            # Others may be answered. Subscriptions stand until the slot has gone, and then it is read anew elsewhere.
+            waiter, keys = line.asked.popleft()
+            if waiter is not None:
+                line.again_at = time.monotonic() + _MOVE_S
+                line.again += [(waiter, key) for key in keys]
+            return
+        if self._sharded and code in _MOVED:
+            raise _Moving(str(reply))
         if code in _PASSING:
             raise ConnectionError(str(reply))
         if code == "WRONGTYPE" and line.asked:
@@ -487,7 +538,11 @@ class Subscription:
                 line.out += pack(b"PING")
                 line.flush()
             silence, patience = 0.0, self._answer_s
-        line.sleep(max(min(budget, patience - silence, _LOOK_UP_S), 0.0))
+        if line.again and now >= line.again_at:
+            with self.lock, self._whole():
+                self._ask_again(line)
+        look_up = line.again_at - now if line.again else _LOOK_UP_S
+        line.sleep(max(min(budget, patience - silence, look_up), 0.0))
 
     def _read(self, line: _Line) -> None:
         while True:
@@ -547,6 +602,8 @@ class Subscription:
                 self._fail(lambda: self._exhausted(why))
             return
         pause = self._policy.pause(self._attempts)
+        if isinstance(why, _Moving):
+            pause = max(pause, _MOVE_S)
         self._retry_at = time.monotonic() + pause
         most = self._policy.max_retries
         logger.warning("Connection to Redis lost: Retry (%d/%s) in %.2f seconds: %s", self._attempts, most, pause, why)

@@ -19,7 +19,7 @@ from celeriac.backends._coding import Coding, Write
 from celeriac.backends._marks import Marks
 from celeriac.backends._waiting import Waiting
 from celeriac.backends._watch import Watcher
-from celeriac.exceptions import BackendGetMetaError, BackendStoreError
+from celeriac.exceptions import BackendGetMetaError, BackendStoreError, ImproperlyConfigured
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -336,13 +336,16 @@ class KeyValueStoreBackend(Backend):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        options = self.app.conf.get("result_backend_transport_options") or {}
-        prefix = options.get("global_keyprefix") or ""
+        prefix = self._global_keyprefix()
         if prefix:
             prefix += "" if prefix[-1] in ":_-." else "_"
             self.task_keyprefix = prefix + self.task_keyprefix
             self.group_keyprefix = prefix + self.group_keyprefix
             self.chord_keyprefix = prefix + self.chord_keyprefix
+
+    def _global_keyprefix(self) -> str:
+        options = self.app.conf.get("result_backend_transport_options") or {}
+        return str(options.get("global_keyprefix") or "")
 
     # --- the store ---------------------------------------------------------------------------------------------
 
@@ -536,6 +539,11 @@ class _Cache:
 def _seconds(value: Any) -> float | None:
     if isinstance(value, dt.timedelta):
         value = value.total_seconds()
+    elif isinstance(value, str):  # of the environment or a file
+        try:
+            value = float(value)
+        except ValueError:
+            raise ImproperlyConfigured(f"{value!r} is no time to keep a result: give seconds or a timedelta") from None
     return value or None
 
 

@@ -64,6 +64,8 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
     implements_incr = True
     thread_safe = True
 
+    _sharded = False
+
     max_value_bytes = 536_870_912
     """Redis takes no longer string."""
 
@@ -141,6 +143,7 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
             answer_s=timeout or math.inf,
             exhausted=self._exhausted,
             refused=self._translated,
+            sharded=self._sharded,
         )
 
     def _connect(self, budget: float) -> Any:
@@ -215,7 +218,7 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
                     pipe.execute_command("SETEX", key, max(math.ceil(expires), 1), value)
                 else:
                     pipe.set(key, value)
-                pipe.publish(key, value)
+                pipe.execute_command("SPUBLISH" if self._sharded else "PUBLISH", key, value)
                 pipe.execute()
 
         self._ensured(write)
@@ -276,15 +279,25 @@ class RedisBackend(PushedWaiting, KeyValueStoreBackend):
         if code == "NOPERM" or isinstance(exc, exceptions.NoPermissionError):
             return BrokerRefused(
                 f"result backend {where} forbids a command or key: {text}\nhint: the user needs GET, MGET, SET, SETEX, "
-                "DEL, EXPIRE, INCR, PUBLISH, SUBSCRIBE and UNSUBSCRIBE for keys and channels of results"
+                "DEL, EXPIRE, INCR, PUBLISH, SUBSCRIBE and UNSUBSCRIBE for keys and channels of results; in a cluster "
+                "SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE and CLUSTER SLOTS"
             )
         if "DB index" in text or "Invalid Database" in text:
             return BrokerRefused(
                 f"result backend {where} has no such database: {text}\n"
                 "hint: the number at the end of the URL must be below the server's setting databases, which is 16"
             )
-        if "HELLO" in text or "NOPROTO" in text:
-            return BrokerRefused(f"result backend {where} is too old: Redis 6.0 or newer is needed: {text}")
+        if isinstance(exc, exceptions.AskError) or code in {"MOVED", "ASK"}:
+            return BrokerRefused(
+                f"result backend {where} is part of a cluster: {text}\n"
+                "hint: write redis+cluster://host:port/ for results in a Redis Cluster"
+            )
+        if "cluster support disabled" in text:
+            return BrokerRefused(f"result backend {where} is no cluster: {text}\nhint: write redis://host:6379/0")
+        if "HELLO" in text or "NOPROTO" in text or "unknown command" in text:
+            return BrokerRefused(
+                f"result backend {where} is too old: Redis 6.0 or newer is needed, 7.0 for results in a cluster: {text}"
+            )
         if code == "OOM" or isinstance(exc, getattr(exceptions, "OutOfMemoryError", ())):
             return BrokerFull(
                 f"result backend {where} has no memory left: {text}\n"

@@ -18,6 +18,7 @@ from celeriac.bin.base import (
     CeleryOption,
     handle_preload_options,
 )
+from celeriac.concurrency import START_METHODS
 from celeriac.platforms import EX_FAILURE
 
 _WORKER = "Worker Options"
@@ -107,6 +108,8 @@ def _configure(ctx: click.Context, assignments: list[str]) -> None:
               help="Tasks that run at once. Default: the number of CPUs.")  # fmt: skip
 @click.option("-P", "--pool", cls=CeleryOption, type=WORKERS_POOL, help_group=_POOL,
               help="Pool. Default: prefork; threads where there is no Linux.")  # fmt: skip
+@click.option("--pool-start-method", cls=CeleryOption, type=click.Choice(START_METHODS), help_group=_POOL,
+              help="How processes come about. Default: fork; spawn where there is no Linux. prefork only.")  # fmt: skip
 @click.option("-E", "--task-events", "--events", "task_events", cls=CeleryOption, is_flag=True, default=None,
               help_group=_POOL, help="Send events of tasks. No effect yet.")  # fmt: skip
 @click.option("--time-limit", cls=CeleryOption, type=float, help_group=_POOL,

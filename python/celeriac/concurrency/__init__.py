@@ -19,9 +19,13 @@ ALIASES = {
     "threads": "celeriac.concurrency.thread:TaskPool",
 }
 DEFAULT_POOL = "prefork" if sys.platform == "linux" else "threads"
-"""As in Celery, where there are the means: sealed memory files, and descriptors that kill (docs/adr/0009)."""
+"""As in Celery, where it is tested (docs/adr/0010-spawned-children.md)."""
 
-_LINUX_ONLY = {"prefork", "processes"}
+START_METHODS = ("fork", "spawn")
+"""How the processes of a pool come about: values of `worker_pool_start_method`, with the names of `multiprocessing`."""
+DEFAULT_START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+
+_OF_PROCESSES = {"prefork", "processes"}
 _NOT_YET = {"eventlet", "gevent"}
 
 
@@ -43,8 +47,8 @@ def get_implementation(pool: str | type[BasePool] | None) -> type[BasePool]:
         raise ImproperlyConfigured(
             f"the pool {name!r} is not available in this version of celeriac: use -P prefork, -P threads or -P solo"
         )
-    if name in _LINUX_ONLY and sys.platform != "linux":
-        raise ImproperlyConfigured(f"the pool {name!r} needs Linux: use -P threads or -P solo")
+    if name in _OF_PROCESSES and sys.platform == "win32":
+        raise ImproperlyConfigured(f"the pool {name!r} needs a Unix: use -P threads or -P solo")
     path = os.environ.get("CELERY_CUSTOM_WORKER_POOL", name) if name == "custom" else ALIASES.get(name, name)
     module, found, attribute = path.replace(":", ".").rpartition(".")
     if not found:
@@ -55,3 +59,34 @@ def get_implementation(pool: str | type[BasePool] | None) -> type[BasePool]:
     except (ImportError, AttributeError) as exc:
         raise ImproperlyConfigured(f"cannot load the pool {path!r}: {exc}") from exc
     return implementation
+
+
+def get_start_method(name: str | None) -> str:
+    """The start method for a name; None is the default.
+
+    Raises:
+        ImproperlyConfigured: no such method, or none of this system.
+    """
+    method = name or DEFAULT_START_METHOD
+    if method not in START_METHODS:
+        raise ImproperlyConfigured(
+            f"worker_pool_start_method: expected 'fork' (from a process without threads, as multiprocessing's "
+            f"'forkserver') or 'spawn', got {method!r}"
+        )
+    if method == "fork" and sys.platform != "linux":
+        raise ImproperlyConfigured("worker_pool_start_method: 'fork' needs Linux; use 'spawn'")
+    return method
+
+
+def refuse_in_a_starting_child() -> None:
+    """Called by a worker before it does anything.
+
+    Raises:
+        RuntimeError: this is a spawned process that is still importing its parent's modules.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "a child process is importing the application, and its main module starts a worker: do that only under "
+            "if __name__ == '__main__':"
+        )

@@ -31,12 +31,12 @@ _DEFAULT = ("SIGTERM", "SIGQUIT", "SIGHUP", "SIGTTIN", "SIGTTOU", "SIGUSR2")
 
 
 class Child:
-    """One process, from its fork to its exit code."""
+    """One process, from its start to its exit code."""
 
     def __init__(self, pool: TaskPool, kit: Kit) -> None:
         self.pool = pool
         self.kit = kit
-        self.name = f"ForkPoolWorker-{kit.number}"
+        self.name = f"{pool.start_method.capitalize()}PoolWorker-{kit.number}"
         self._port: Port | None = None
 
     def run(self) -> int:

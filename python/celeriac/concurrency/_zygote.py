@@ -1,7 +1,8 @@
 """The zygote: a process without threads, from which the children of the prefork pool are forked.
 
 It is forked from the worker when the application is imported and before any thread of the core exists, so children
-share the application's memory and no fork ever meets a thread. The hub (`processes/zygote.rs` of its crate) asks by
+share the application's memory and no fork ever meets a thread. Where children are to be fresh interpreters, a launcher
+(`_launcher.py`) takes its place behind the same socket. The hub (`processes/zygote.rs` of its crate) asks by
 messages of three numbers with descriptors, and is told what was forked and what has ended:
 
     hub -> zygote   1, number, index  (socket, page, lifeline)    a child
@@ -25,11 +26,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-_CHILD, _ZYGOTE = 1, 2
+CHILD, ZYGOTE = 1, 2
 _FORKED, _REFUSED, _EXITED = 1, 2, 3
 _REQUEST = struct.Struct("=III")
 _WORD = struct.Struct("=Iii")
 _F_SETSIG = 10
+_MOST_FDS = 3
+# Atomic with the receipt where the system can; elsewhere the process has no thread that could start another in between.
+_CLOEXEC: int = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Signals that a zygote does not hear."""
 
 
 class Kit(NamedTuple):
@@ -47,14 +54,23 @@ class Kit(NamedTuple):
 RunChild = Callable[[Kit], int]
 """Runs in the new process; returns its exit code."""
 
+Own = tuple[socket.socket, int, int, int]
+"""What a zygote has open: control, the two ends of its pipe of signals, lifeline."""
+
+Make = Callable[[int, int, int, list[int], Own], int]
+"""Makes a process of that kind, number and index, with these descriptors; returns its pid, or raises OSError."""
+
 
 def die_with(lifeline: int) -> None:
     """The kernel kills this process and its group as soon as nobody holds the other end of `lifeline`, a pipe.
 
     PR_SET_PDEATHSIG would look at the parent, which for a child is the zygote; what must not be survived is the worker,
     and a zygote may be killed without harm to those who run. Each process needs a pipe of its own: whom to kill belongs
-    to the open file, which a fork shares.
+    to the open file, which a fork shares. Only Linux has F_SETSIG: elsewhere the process ends when it finds its socket
+    closed, which a child does after the task that it runs.
     """
+    if sys.platform != "linux":
+        return
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
@@ -72,6 +88,13 @@ class Zygote:
         self.control = control
         self._lifeline: int | None = lifeline
 
+    def has_ended(self) -> bool:
+        """Reaps it if it has."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
     def close(self) -> None:
         """Lets go of it here; in the worker that is its end."""
         self.control.close()
@@ -82,10 +105,10 @@ class Zygote:
 
 def fork(run_child: RunChild, others: Sequence[Zygote]) -> Zygote:
     """Forks a zygote, which lets go of `others`, as they are the worker's."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     lifeline, held = os.pipe()
     zygote = Zygote(0, ours, held)
-    _flush()
+    flush()
     with warnings.catch_warnings():
         # Python 3.12 and newer count threads themselves; the pool has said which, and what to do.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -98,8 +121,8 @@ def fork(run_child: RunChild, others: Sequence[Zygote]) -> Zygote:
     try:
         for one in (zygote, *others):
             one.close()
-        _serve(theirs, lifeline, run_child)
-    except BrokenPipeError:
+        serve(theirs, lifeline, _forking(run_child))
+    except ConnectionError:
         pass  # the hub has ended, or has let go of a zygote that did not answer
     except BaseException:
         traceback.print_exc()
@@ -107,7 +130,7 @@ def fork(run_child: RunChild, others: Sequence[Zygote]) -> Zygote:
         os._exit(1)
 
 
-def _flush() -> None:
+def flush() -> None:
     """What stands in buffers must not be written by every copy of the process."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
@@ -117,11 +140,11 @@ def _flush() -> None:
             pass  # a closed stream has nothing to write
 
 
-def _serve(control: socket.socket, lifeline: int, run_child: RunChild) -> None:
-    """Forks what is asked for and reaps what has ended, until the hub is gone."""
+def serve(control: socket.socket, lifeline: int, make: Make) -> None:
+    """Makes what is asked for and reaps what has ended, until the hub is gone."""
     os.setpgid(0, 0)  # Ctrl-C is for the worker alone
     die_with(lifeline)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     news, tell = os.pipe()
     os.set_blocking(news, False)
@@ -137,22 +160,30 @@ def _serve(control: socket.socket, lifeline: int, run_child: RunChild) -> None:
             os.read(news, 4096)
             _reap(control)
         if control.fileno() in ready:
-            request, fds, _, _ = socket.recv_fds(control, _REQUEST.size, 3, socket.MSG_CMSG_CLOEXEC)
+            request, fds = _receive(control)
             if not request:
                 os._exit(0)
             kind, number, index = _REQUEST.unpack(request)
             try:
-                pid = os.fork()
+                pid = make(kind, number, index, fds, (control, news, tell, lifeline))
+                said = _WORD.pack(_FORKED, number, pid)
             except OSError as exc:
-                pid = -1
-                if kind == _CHILD:
-                    control.send(_WORD.pack(_REFUSED, number, exc.errno or 0))
-            if pid == 0:
-                _become(kind, number, index, fds, (control, news, tell), lifeline, run_child)
+                said = _WORD.pack(_REFUSED, number, exc.errno or 0)
             for fd in fds:
                 os.close(fd)
-            if pid > 0 and kind == _CHILD:
-                control.send(_WORD.pack(_FORKED, number, pid))
+            if kind == CHILD:
+                control.sendall(said)
+
+
+def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
+    """The next request with its descriptors; no bytes if the hub is gone."""
+    request, fds, _, _ = socket.recv_fds(control, _REQUEST.size, _MOST_FDS, _CLOEXEC)
+    while request and len(request) < _REQUEST.size:
+        more = control.recv(_REQUEST.size - len(request))
+        request = request + more if more else b""
+    for fd in () if _CLOEXEC else fds:
+        os.set_inheritable(fd, False)
+    return request, list(fds)
 
 
 def _reap(control: socket.socket) -> None:
@@ -163,33 +194,34 @@ def _reap(control: socket.socket) -> None:
             return
         if pid == 0:
             return
-        control.send(_WORD.pack(_EXITED, pid, status))
+        control.sendall(_WORD.pack(_EXITED, pid, status))
 
 
-def _become(
-    kind: int,
-    number: int,
-    index: int,
-    fds: list[int],
-    inherited: tuple[socket.socket, int, int],
-    lifeline: int,
-    run_child: RunChild,
-) -> None:
+def _forking(run_child: RunChild) -> Make:
+    def make(kind: int, number: int, index: int, fds: list[int], own: Own) -> int:
+        pid = os.fork()
+        if pid == 0:
+            _become(kind, number, index, fds, own, run_child)
+        return pid
+
+    return make
+
+
+def _become(kind: int, number: int, index: int, fds: list[int], inherited: Own, run_child: RunChild) -> None:
     """What the new process does; does not return."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        control, news, tell = inherited
+        control, *others = inherited
         control.close()
-        os.close(news)
-        os.close(tell)
-        os.close(lifeline)
-        if kind == _ZYGOTE:
-            _serve(socket.socket(fileno=fds[0]), fds[1], run_child)
+        for fd in others:
+            os.close(fd)
+        if kind == ZYGOTE:
+            serve(socket.socket(fileno=fds[0]), fds[1], _forking(run_child))
         code = run_child(Kit(number, index, *fds))
     except BaseException:
         traceback.print_exc()
     finally:
-        _flush()
+        flush()
         os._exit(code)

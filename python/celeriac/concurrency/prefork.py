@@ -1,4 +1,4 @@
-"""The prefork pool: every child is a process, forked from a zygote that has imported the application.
+"""The prefork pool: every child is a process, forked from a zygote that has imported the application, or spawned.
 
 The hub starts, watches and replaces children by itself (docs/adr/0009-process-pool.md); here are the zygotes that it
 asks, and what the main process knows of the children.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import gc
 import os
 import signal as _signal
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
-from celeriac.concurrency import _zygote
+from celeriac.concurrency import _zygote, get_start_method
 from celeriac.concurrency._child import Child
 from celeriac.concurrency.base import BasePool, Execute, logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from celeriac._bridge.hub import Hub
     from celeriac.concurrency.base import RunningJob
@@ -29,6 +31,8 @@ __all__ = ["TaskPool"]
 _ASK_MS = 1000
 _COLD_MS = 5000
 _ZYGOTE_ENDS_S = 2.0
+_IMPORT_S = 60.0
+"""A spawned child imports the application before it takes tasks; it gets this long if nobody has set a time."""
 
 
 class TaskPool(BasePool):
@@ -47,21 +51,25 @@ class TaskPool(BasePool):
         self.logfile: Any = options.get("logfile")
         self.max_tasks: int | None = options.get("max_tasks_per_child") or None
         self.max_memory: int | None = options.get("max_memory_per_child") or None
+        self.start_method = get_start_method(options.get("start_method"))
         self.proc_alive_timeout: float = options.get("proc_alive_timeout") or 4.0
+        self._recipe: IO[bytes] | None = None
         self._hub: Hub | None = None
         self._zygotes: list[_zygote.Zygote] = []
         self._pids: dict[int, int] = {}
 
     @property
     def measures_memory(self) -> bool:
-        """Whether children measure their memory."""
-        return self.max_memory is not None
+        """Whether children measure their memory, which only Linux tells them."""
+        return self.max_memory is not None and sys.platform == "linux"
 
     def prepare(self, execute: Execute, child_ends: Callable[[], Any]) -> None:
-        """Forks the zygotes. Nothing of the core may have a thread yet."""
-        self._execute, self._child_ends = execute, child_ends
-        self._running = [None]
+        """Makes the zygotes. Nothing of the core may have a thread yet."""
+        self.run_by(execute, child_ends)
         signals.worker_before_create_process.send(sender=self)
+        if self.start_method == "spawn":
+            self._launch()
+            return
         _warn_of_threads()
         # What is there now stays: children must not copy pages only because a collection counts references.
         gc.collect()
@@ -69,13 +77,37 @@ class TaskPool(BasePool):
         for _ in range(2):
             self._zygotes.append(_zygote.fork(lambda kit: Child(self, kit).run(), self._zygotes))
 
+    def run_by(self, execute: Execute, child_ends: Callable[[], Any]) -> None:
+        """What runs a job, and what a child does at its end; as for `connect`."""
+        self._execute, self._child_ends = execute, child_ends
+        self._running = [None]
+
+    def _launch(self) -> None:
+        from celeriac.concurrency import _launcher, _recipe
+
+        self._recipe = _recipe.write(self)
+        try:
+            for _ in range(2):
+                self._zygotes.append(_launcher.launch(self._recipe.fileno()))
+        except BaseException:
+            self._ended()
+            raise
+
     def hub_options(self) -> dict[str, Any] | None:
         return {
             "zygotes": [one.control.detach() for one in self._zygotes],
             "max_tasks": self.max_tasks,
             "max_memory_kib": self.max_memory,
             "patience_ms": int(self.proc_alive_timeout * 1000),
+            "start_patience_ms": int(self._start_timeout * 1000),
         }
+
+    @property
+    def _start_timeout(self) -> float:
+        """Seconds that a child may take until it takes tasks."""
+        if self.start_method == "fork" or self.options.get("proc_alive_timeout"):
+            return self.proc_alive_timeout
+        return _IMPORT_S
 
     def attach(self, hub: Hub) -> None:
         self._hub = hub
@@ -108,9 +140,11 @@ class TaskPool(BasePool):
         for one in self._zygotes if self._hub is None else ():  # nobody else will close the sockets
             one.close()
         for one in self._zygotes:
-            _await_end(one.pid, deadline)
+            _await_end(one, deadline)
             one.close()
         self._zygotes.clear()
+        if self._recipe is not None:
+            self._recipe.close()
 
     def grow(self, n: int = 1) -> None:
         """So many processes more."""
@@ -147,6 +181,7 @@ class TaskPool(BasePool):
         return {
             **super()._get_info(),
             "processes": sorted(self._pids.values()),
+            "start-method": self.start_method,
             "max-tasks-per-child": self.max_tasks or "N/A",
             "put-guarded-by-semaphore": self.putlocks,
             "timeouts": (self.options.get("soft_time_limit") or 0, self.options.get("time_limit") or 0),
@@ -161,7 +196,7 @@ def _warn_of_threads() -> None:
         logger.warning(
             "The application has started threads before the pool's processes are forked: %s. They do not exist in "
             "those processes, and a lock that one of them holds now is held there for ever. Start them in a receiver "
-            "of worker_process_init, or use -P threads",
+            "of worker_process_init, or use --pool-start-method spawn, or -P threads",
             ", ".join(others),
         )
 
@@ -175,15 +210,10 @@ class _Running:
         self.time_start = time.time() - seconds
 
 
-def _await_end(pid: int, deadline: float) -> None:
+def _await_end(zygote: _zygote.Zygote, deadline: float) -> None:
     """Reaps a zygote; one that goes on after its time is killed."""
-    while True:
-        try:
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                return
-        except ChildProcessError:
-            return
+    while not zygote.has_ended():
         if time.monotonic() > deadline:
-            os.kill(pid, _signal.SIGKILL)
+            os.kill(zygote.pid, _signal.SIGKILL)
             deadline = float("inf")
         time.sleep(0.002)

@@ -160,6 +160,8 @@ def gen_task_name(app: Celery, name: str, module_name: str | None) -> str:
         module = None
     if module is not None:
         module_name = module.__name__
+    if module_name == "__mp_main__":  # the main module, run again in a process that multiprocessing, or a pool, spawned
+        module_name = "__main__"
     if module_name == "__main__" and app.main:
         return f"{app.main}.{name}"
     return f"{module_name}.{name}" if module_name else name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from celeriac.app._connection import first_url
@@ -20,6 +21,7 @@ _FROM_SETTINGS = {
     "max_memory_per_child": "worker_max_memory_per_child",
     "disable_prefetch": "worker_disable_prefetch",
     "pool_putlocks": "worker_pool_putlocks",
+    "pool_start_method": "worker_pool_start_method",
 }
 
 # Option -> what it will need. Shown in one warning when one of them is set.
@@ -39,7 +41,9 @@ _OF_PROCESSES = {
     "soft_time_limit": "--soft-time-limit",
     "max_tasks_per_child": "--max-tasks-per-child",
     "max_memory_per_child": "--max-memory-per-child",
+    "pool_start_method": "--pool-start-method",
 }
+_OF_LINUX = {"max_memory_per_child": "--max-memory-per-child"}
 
 _TASK_OPTIONS = ("rate_limit",)
 """The same for options of a task: nobody should trust in a limit that is not kept."""
@@ -82,6 +86,8 @@ def without_effect(values: Mapping[str, Any], app: Any) -> list[str]:
     """What is set but does nothing in this version, or in this pool: options, those of tasks, and bootsteps."""
     processes = getattr(values.get("pool_cls"), "has_processes", False)
     options = _NO_EFFECT if processes else {**_NO_EFFECT, **_OF_PROCESSES}
+    if sys.platform != "linux":
+        options = {**options, **_OF_LINUX}
     found = [shown for name, shown in sorted(options.items()) if values.get(name)]
     for option in _TASK_OPTIONS if processes else (*_TASK_OPTIONS, *_TASK_OPTIONS_OF_PROCESSES):
         usual = (None, values.get(option))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac import signals
 from celeriac._bridge.hub import Hub
-from celeriac.concurrency import get_implementation
+from celeriac.concurrency import get_implementation, get_start_method, refuse_in_a_starting_child
 from celeriac.exceptions import CeleryError, ImproperlyConfigured, KombuError, WorkerShutdown, WorkerTerminate
 from celeriac.platforms import EX_FAILURE, EX_OK, check_privileges
 from celeriac.utils import worker_direct
@@ -52,6 +52,7 @@ class WorkController(Stoppable):
 
     def __init__(self, app: Celery | None = None, hostname: str | None = None, **kwargs: Any) -> None:
         super().__init__()
+        refuse_in_a_starting_child()
         self.app = app or self.app
         self.hostname = default_nodename(hostname)
         self.startup_time = datetime.now(timezone.utc)
@@ -102,10 +103,13 @@ class WorkController(Stoppable):
             setattr(self, name, value)
         self.loglevel = mlevel(self.loglevel)
         self.pool_cls = get_implementation(self.pool_cls)
+        if self.pool_cls.has_processes:
+            self.pool_start_method = get_start_method(self.pool_start_method)
 
     loglevel: Any
     logfile: Any
     pool_cls: Any
+    pool_start_method: str | None
     concurrency: int
     prefetch_multiplier: int | None
     disable_prefetch: bool
@@ -243,7 +247,8 @@ class WorkController(Stoppable):
         names = ("hostname", "loglevel", "logfile", "max_tasks_per_child", "max_memory_per_child", "time_limit",
                  "soft_time_limit")  # fmt: skip
         options = {name: getattr(self, name) for name in names}
-        return {**options, "proc_alive_timeout": self.app.conf.worker_proc_alive_timeout}
+        patience = self.app.conf.value_set_for("worker_proc_alive_timeout")
+        return {**options, "start_method": self.pool_start_method, "proc_alive_timeout": patience}
 
     def _purge(self) -> None:
         names = list(self.app.amqp.queues.consume_from)

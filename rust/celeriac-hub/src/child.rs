@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use crate::Clock;
 use crate::inbox::{Inbox, Input};
 use crate::page::Page;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use crate::processes::outbox::{Came, Inlet, Outbox};
 
 const FLUSH_US: u64 = 1_000;
@@ -51,7 +51,7 @@ enum Way {
     /// The hub is a thread of this process.
     Here { child: ChildId, page: Box<Page>, outbox: Mutex<Vec<Told>>, waker: Arc<Waker> },
     /// The hub is in the parent process.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     Away(Outbox),
 }
 
@@ -72,7 +72,7 @@ impl Shared {
         Self::over(Way::Here { child, page: Box::default(), outbox: Mutex::default(), waker }, clock)
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn in_child(clock: Clock, outbox: Outbox) -> Self {
         Self::over(Way::Away(outbox), clock)
     }
@@ -85,7 +85,7 @@ impl Shared {
     pub(crate) fn page(&self) -> &Page {
         match &self.way {
             Way::Here { page, .. } => page,
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Way::Away(outbox) => &outbox.area.page,
         }
     }
@@ -116,7 +116,7 @@ impl Shared {
                     self.oldest_us.store(now_us, Ordering::Release);
                 }
             }
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Way::Away(outbox) => {
                 if sure {
                     outbox.put(&told);
@@ -133,7 +133,7 @@ impl Shared {
                 }
             }
         }
-        let _ = sure; // elsewhere than on Linux it makes no difference
+        let _ = sure; // without processes it makes no difference
         if flush || self.is_old(now_us) {
             self.wake();
         }
@@ -148,7 +148,7 @@ impl Shared {
     fn wake(&self) {
         match &self.way {
             Way::Here { waker, .. } => waker.wake(),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Way::Away(outbox) => {
                 self.oldest_us.store(NEVER, Ordering::Relaxed);
                 outbox.wake();
@@ -214,7 +214,7 @@ pub enum Next {
 #[derive(Debug)]
 enum Batches {
     Channel(Receiver<Vec<Ticket>>),
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     Socket(Inlet),
 }
 
@@ -231,7 +231,7 @@ impl Port {
         Self { shared, batches: Some(Batches::Channel(batches)) }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn over_socket(shared: Arc<Shared>, inlet: Inlet) -> Self {
         Self { shared, batches: Some(Batches::Socket(inlet)) }
     }
@@ -263,7 +263,7 @@ impl Port {
                 Err(TryRecvError::Empty) => Next::Nothing,
                 Err(TryRecvError::Disconnected) => Next::End,
             },
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Some(Batches::Socket(inlet)) => self.came(inlet.try_take()),
             None => Next::End,
         }
@@ -279,13 +279,13 @@ impl Port {
                 Err(RecvTimeoutError::Timeout) => Next::Nothing,
                 Err(RecvTimeoutError::Disconnected) => Next::End,
             },
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Some(Batches::Socket(inlet)) => self.came(inlet.take(timeout)),
             None => Next::End,
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     fn came(&self, came: Came) -> Next {
         match came {
             Came::Batch(tickets) => self.jobs(tickets),

@@ -18,7 +18,7 @@ impl Clock {
     }
 
     /// The clock of another process of this machine, by its origin: see [`Clock::origin_ns`].
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[must_use]
     pub fn since(origin_ns: u64) -> Self {
         let age = std::time::Duration::from_nanos(machine_ns().saturating_sub(origin_ns));
@@ -27,7 +27,7 @@ impl Clock {
     }
 
     /// Its origin in ns of the machine's monotonic clock, which all processes share.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[must_use]
     pub fn origin_ns(&self) -> u64 {
         machine_ns().saturating_sub(self.mono_ns())
@@ -54,7 +54,7 @@ impl Clock {
 }
 
 /// std's `Instant` reads the same clock, but does not show its value.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn machine_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()

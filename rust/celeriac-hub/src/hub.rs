@@ -13,7 +13,7 @@ use crate::Clock;
 use crate::child::{Port, Shared, Waker};
 use crate::inbox::{Command, Inbox, Input};
 use crate::notices::{Kinds, Notice, NoticeKind, Notices};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use crate::processes::pool::{Pool, ProcessConfig};
 use crate::run::Loop;
 use crate::running::Running;
@@ -83,7 +83,7 @@ type Waiting = (Box<dyn Consumer>, HubConfig, Receiver<Input>);
 /// A worker's I/O thread and the ends of it. `start` it once; drop it only after `join`.
 pub struct Hub {
     inbox: Inbox,
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pool: Mutex<Option<Pool>>,
     children: Vec<Arc<Shared>>,
     notices: Arc<Notices>,
@@ -110,7 +110,7 @@ impl Hub {
     ///
     /// # Errors
     /// The system has no descriptor to wait on.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub fn with_processes(
         consumer: Box<dyn Consumer>,
         mut config: HubConfig,
@@ -134,7 +134,7 @@ impl Hub {
         config.engine.notify_received = notices.wants(NoticeKind::Received);
         Self {
             inbox,
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             pool: Mutex::new(None),
             children: (0..config.engine.children).map(shared).collect(),
             notices,
@@ -164,7 +164,7 @@ impl Hub {
             Arc::clone(&self.published),
             self.clock,
         );
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         let looped = looped.with_pool(lock(&self.pool).take());
         let thread = std::thread::Builder::new()
             .name("celeriac-hub".to_owned())

@@ -1,12 +1,12 @@
 //! The hub's inbox: what the transport, children of this process and the main thread have to say.
 //!
 //! A hub without child processes sleeps on the channel. One that has some sleeps in `poll`, on their sockets and a bell
-//! (an eventfd), which is rung only while it sleeps: a busy hub costs its callers no syscall.
+//! (`celeriac_transport::bell`), which is rung only while it sleeps: a busy hub costs its callers no syscall.
 
 use std::sync::Arc;
 
 use celeriac_engine::{ChildId, Stopping};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use celeriac_transport::bell::Bell;
 use celeriac_transport::contract::{Event, QueueSpec};
 use crossbeam_channel::{Receiver, Sender};
@@ -41,7 +41,7 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) struct Inbox {
     sender: Sender<Input>,
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     bell: Option<Arc<Bell>>,
 }
 
@@ -49,14 +49,14 @@ impl Inbox {
     /// Both ends; the hub sleeps on the channel.
     pub(crate) fn new() -> (Self, Receiver<Input>) {
         let (sender, outlet) = crossbeam_channel::unbounded();
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         return (Self { sender, bell: None }, outlet);
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(not(unix))]
         return (Self { sender }, outlet);
     }
 
     /// The hub sleeps where `bell` wakes it.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn with_bell(self, bell: Arc<Bell>) -> Self {
         Self { bell: Some(bell), ..self }
     }
@@ -64,7 +64,7 @@ impl Inbox {
     /// A hub that has ended needs no news.
     pub(crate) fn send(&self, input: Input) {
         drop(self.sender.send(input));
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         if let Some(bell) = &self.bell {
             bell.ring();
         }
@@ -74,9 +74,9 @@ impl Inbox {
 #[cfg(test)]
 impl From<Sender<Input>> for Inbox {
     fn from(sender: Sender<Input>) -> Self {
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         return Self { sender, bell: None };
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(not(unix))]
         return Self { sender };
     }
 }

@@ -11,7 +11,7 @@ mod inbox;
 mod link;
 mod notices;
 mod page;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod processes;
 mod run;
 mod running;
@@ -22,7 +22,7 @@ pub use clock::Clock;
 pub use hub::{Hub, HubConfig, HubStats, PortError};
 pub use notices::{ChildNews, Kinds, Notice, NoticeKind};
 pub use page::{Page, SlotState};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 pub use processes::ProcessConfig;
 pub use running::Running;
 pub use sink::SinkConsumer;

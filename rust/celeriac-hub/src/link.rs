@@ -12,7 +12,7 @@ use crossbeam_channel::Sender;
 
 use crate::child::{Shared, Ticket, Told};
 use crate::page::{Page, SLOTS, SlotState};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use crate::processes::{away::Away, frame};
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,7 @@ enum Far {
         door: Option<Sender<Vec<Ticket>>>,
     },
     /// A process, or the place of one.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     Away(Option<Box<Away>>),
 }
 
@@ -47,7 +47,7 @@ impl Link {
     }
 
     /// The place of a child process.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn vacant() -> Self {
         Self::to(Far::Away(None))
     }
@@ -63,20 +63,20 @@ impl Link {
     }
 
     /// A new process takes the place; no job is in it.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn occupy(&mut self, away: Away) {
         let sequence = self.sequence;
         *self = Self { sequence, ..Self::to(Far::Away(Some(Box::new(away)))) };
     }
 
     /// The process is gone, with whatever jobs it had.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn vacate(&mut self) {
         let sequence = self.sequence;
         *self = Self { sequence, ..Self::vacant() };
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn away(&mut self) -> Option<&mut Away> {
         match &mut self.far {
             Far::Away(away) => away.as_deref_mut(),
@@ -85,7 +85,7 @@ impl Link {
     }
 
     /// Its slot and sequence, if the job is still with the child.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn limit(&self, tag: DeliveryTag) -> bool {
         let found = self
             .slots
@@ -103,7 +103,7 @@ impl Link {
     fn page(&self) -> Option<&Page> {
         match &self.far {
             Far::Here { shared, .. } => Some(shared.page()),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(away) => away.as_ref().map(|away| away.page()),
         }
     }
@@ -112,9 +112,9 @@ impl Link {
     pub(crate) fn close(&mut self) {
         match &mut self.far {
             Far::Here { door, .. } => *door = None,
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(Some(away)) => away.close(),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(None) => {}
         }
     }
@@ -122,7 +122,7 @@ impl Link {
     fn takes_batches(&self) -> bool {
         match &self.far {
             Far::Here { door, .. } => door.is_some(),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(away) => away.as_ref().is_some_and(|away| away.takes_batches()),
         }
     }
@@ -156,9 +156,9 @@ impl Link {
                     refused.push(ticket.delivery.tag);
                 }
             }
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(Some(away)) => away.send(&tickets),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(None) => {}
         }
         refused
@@ -193,7 +193,7 @@ impl Link {
     }
 
     /// The task that runs, by the slots: the page's `current` is written a moment after the start.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn begun(&self) -> Option<DeliveryTag> {
         let page = self.page()?;
         let taken = self.slots.iter().enumerate().filter_map(|(slot, taken)| Some((slot, (*taken)?)));
@@ -202,7 +202,7 @@ impl Link {
     }
 
     /// Whether the child has no job.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn is_idle(&self) -> bool {
         self.free.len() == SLOTS
     }
@@ -230,19 +230,19 @@ impl Link {
         match &mut self.far {
             Far::Here { shared, .. } if wait => shared.take_all(told),
             Far::Here { shared, .. } => shared.take(told),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(Some(away)) => {
                 away.take(told);
                 told.retain_mut(|one| self.slots_tag(one));
             }
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(None) => {}
         }
         self.release_ended(told);
     }
 
     /// Puts the delivery's tag in the place of the job's name. False: the child has no such job.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     fn slots_tag(&self, told: &mut Told) -> bool {
         let (Told::End { report: celeriac_engine::Report { tag, .. }, .. }
         | Told::Progress { tag, .. }
@@ -263,7 +263,7 @@ impl Link {
     pub(crate) fn has_port(&self) -> bool {
         match &self.far {
             Far::Here { shared, .. } => shared.has_port.load(Ordering::Acquire),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Far::Away(away) => away.is_some(),
         }
     }

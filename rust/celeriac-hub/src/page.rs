@@ -72,7 +72,7 @@ impl Page {
     }
 
     /// Makes zeroed memory a page with all slots free.
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn clear(&self) {
         self.current.store(IDLE, Ordering::Relaxed);
         self.soft_target.store(IDLE, Ordering::Relaxed);

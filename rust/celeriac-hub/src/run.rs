@@ -13,13 +13,13 @@ use crate::hub::{HubStats, Published};
 use crate::inbox::{Command, Input};
 use crate::link::Link;
 use crate::notices::{Notice, Notices};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use crate::processes::pool::Pool;
 use crate::running::Running;
 
 /// Entries of the inbox that one turn takes at most, so that children are not starved by events.
 const TURN: usize = 256;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 pub(crate) const INFO: u8 = 20;
 pub(crate) const WARNING: u8 = 30;
 pub(crate) const ERROR: u8 = 40;
@@ -36,9 +36,9 @@ pub(crate) struct Loop {
     pub(crate) engine: Engine,
     pub(crate) inbox: Receiver<Input>,
     pub(crate) links: Vec<Link>,
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) pool: Option<Pool>,
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) zygote_spoke: bool,
     /// Why it stops, if nobody asked it to.
     pub(crate) failure: Option<String>,
@@ -69,9 +69,9 @@ impl Loop {
             engine,
             inbox,
             links: children.iter().map(|shared| Link::new(Arc::clone(shared))).collect(),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             pool: None,
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             zygote_spoke: false,
             failure: None,
             notices,
@@ -86,7 +86,7 @@ impl Loop {
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     pub(crate) fn with_pool(self, pool: Option<Pool>) -> Self {
         Self { pool, ..self }
     }
@@ -128,7 +128,7 @@ impl Loop {
     /// Sleeps until something comes, and returns it if it came through the inbox.
     fn next_input(&mut self) -> Option<Input> {
         let wake = self.engine.next_wake_us();
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         if self.pool.is_some() {
             self.sleep(wake);
             return self.inbox.try_recv().ok();
@@ -161,7 +161,7 @@ impl Loop {
         if let Some(input) = next {
             self.handle(input, now);
         }
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         self.tend(now);
         self.engine.tick(now);
         self.look(now);
@@ -220,11 +220,11 @@ impl Loop {
                 self.stop(how, now);
             }
             Command::Running(asked) => drop(asked.send(self.what_runs(now))),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Command::Resize(width) => self.resize(width),
-            #[cfg(target_os = "linux")]
+            #[cfg(unix)]
             Command::Restart => self.restart_children(now),
-            #[cfg(not(target_os = "linux"))]
+            #[cfg(not(unix))]
             Command::Resize(_) | Command::Restart => {}
             #[expect(clippy::panic, reason = "a test asks for it")]
             Command::Panic => panic!("asked for by a test"),
@@ -235,7 +235,7 @@ impl Loop {
         if how == Stopping::Cold {
             self.last_look(now);
         }
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         self.stop_children(how == Stopping::Cold);
         self.engine.stop(how, now);
         self.work(now);
@@ -252,7 +252,7 @@ impl Loop {
         found.collect()
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     fn pid_of(&self, _child: ChildId) -> Option<i32> {
         None
     }
@@ -364,13 +364,13 @@ impl Loop {
                     let tags = self.links[child].recall();
                     self.engine.recalled(child, tags, now);
                 }
-                #[cfg(target_os = "linux")]
+                #[cfg(unix)]
                 Work::Interrupt { child, tag } => self.interrupt(child, tag),
-                #[cfg(target_os = "linux")]
+                #[cfg(unix)]
                 Work::Kill { child, tag, limit } => self.kill(child, tag, limit),
-                #[cfg(target_os = "linux")]
+                #[cfg(unix)]
                 Work::Retire { child } => self.retire(child, now),
-                #[cfg(not(target_os = "linux"))]
+                #[cfg(not(unix))]
                 Work::Interrupt { .. } | Work::Kill { .. } | Work::Retire { .. } => {}
             }
         }
@@ -402,7 +402,7 @@ impl Loop {
     }
 
     fn finish(&mut self) {
-        #[cfg(target_os = "linux")]
+        #[cfg(unix)]
         if self.pool.as_ref().is_some_and(|pool| !pool.all_gone()) {
             return;
         }

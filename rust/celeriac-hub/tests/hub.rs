@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails should say where")]
 
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[path = "hub/processes.rs"]
 mod processes;
 mod support;

@@ -4,12 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 
-use rustix::event::{EventfdFlags, eventfd};
-
-/// An eventfd that costs a syscall only while somebody sleeps on it.
+/// A descriptor that costs a syscall only while somebody sleeps on it.
 #[derive(Debug)]
 pub struct Bell {
-    fd: OwnedFd,
+    hears: OwnedFd,
+    rings: OwnedFd,
     asleep: AtomicBool,
 }
 
@@ -17,8 +16,8 @@ impl Bell {
     /// # Errors
     /// No descriptor is left.
     pub fn new() -> io::Result<Self> {
-        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { fd, asleep: AtomicBool::new(false) })
+        let (hears, rings) = alarm()?;
+        Ok(Self { hears, rings, asleep: AtomicBool::new(false) })
     }
 
     /// After something was put into the inbox.
@@ -26,7 +25,7 @@ impl Bell {
         // Pairs with the fence in `lie_down`: either this sees the sleeper, or the sleeper sees what was put in.
         fence(Ordering::SeqCst);
         if self.asleep.swap(false, Ordering::AcqRel) {
-            rustix::io::write(&self.fd, &1_u64.to_ne_bytes()).ok(); // full: it rings already
+            rustix::io::write(&self.rings, &1_u64.to_ne_bytes()).ok(); // full: it rings already
         }
     }
 
@@ -40,13 +39,55 @@ impl Bell {
     pub fn get_up(&self, rung: bool) {
         self.asleep.store(false, Ordering::Release);
         if rung {
-            rustix::io::read(&self.fd, &mut [0; 8]).ok();
+            rustix::io::read(&self.hears, &mut [0; 64]).ok();
         }
     }
 }
 
 impl AsFd for Bell {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.hears.as_fd()
+    }
+}
+
+/// What a sleeper reads, and what wakes it when eight bytes are written. Neither blocks.
+#[cfg(target_os = "linux")]
+fn alarm() -> io::Result<(OwnedFd, OwnedFd)> {
+    use rustix::event::{EventfdFlags, eventfd};
+    let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    Ok((fd.try_clone()?, fd))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn alarm() -> io::Result<(OwnedFd, OwnedFd)> {
+    portable_alarm()
+}
+
+/// As on Linux, where only the test uses it.
+#[cfg(any(test, not(target_os = "linux")))]
+fn portable_alarm() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (hears, rings) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&hears, true)?;
+    rustix::io::ioctl_fionbio(&rings, true)?;
+    Ok((hears.into(), rings.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn an_alarm_rings_until_it_is_heard_and_blocks_nobody() {
+        for (hears, rings) in [alarm().unwrap(), portable_alarm().unwrap()] {
+            let mut space = [0; 64];
+            assert_eq!(rustix::io::read(&hears, &mut space), Err(Errno::AGAIN));
+            for _ in 0..3 {
+                rustix::io::write(&rings, &1_u64.to_ne_bytes()).unwrap();
+            }
+            assert!(rustix::io::read(&hears, &mut space).unwrap() >= 8);
+            assert_eq!(rustix::io::read(&hears, &mut space), Err(Errno::AGAIN));
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! the same store without a file. [`open`] picks one by URL.
 
 mod amqp;
-#[cfg(target_os = "linux")]
 pub mod bell;
 pub mod contract;
 pub mod open;

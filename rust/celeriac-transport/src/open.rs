@@ -28,12 +28,6 @@ pub fn producer(url: &str, options: &Options, timeout: Duration) -> Result<Arc<d
 pub fn results(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dyn Results>, TransportError> {
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Arc::new(SqliteResults::new(&settings, timeout)),
-        Settings::Redis(settings) if settings.is_cluster() => {
-            return Err(TransportError::Config(format!(
-                "results cannot be kept in a Redis Cluster ('{}'): use another store, for example 'redis://host:6379/0'",
-                settings.shown
-            )));
-        }
         Settings::Redis(settings) => Arc::new(RedisResults::new(*settings, timeout)),
         Settings::Amqp(settings) => {
             return Err(TransportError::Config(format!(

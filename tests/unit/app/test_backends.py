@@ -11,6 +11,7 @@ from celeriac.app.backends import by_name, by_url
 from celeriac.backends.base import DisabledBackend, KeyValueStoreBackend
 from celeriac.backends.cache import CacheBackend
 from celeriac.backends.redis import RedisBackend, SentinelBackend
+from celeriac.backends.redis_cluster import RedisClusterBackend
 from celeriac.backends.sqlite import SQLiteBackend
 from celeriac.exceptions import ImproperlyConfigured
 
@@ -33,6 +34,8 @@ class OwnBackend(KeyValueStoreBackend):
         ("redis+socket:///run/redis.sock", RedisBackend, "socket:///run/redis.sock"),
         ("unix:///run/redis.sock", RedisBackend, "unix:///run/redis.sock"),
         ("sentinel://a:26379/0;sentinel://b:26379/0", SentinelBackend, "sentinel://a:26379/0;sentinel://b:26379/0"),
+        ("redis+cluster://a:7000,b/", RedisClusterBackend, "redis+cluster://a:7000,b/"),
+        ("rediss+cluster://a/", RedisClusterBackend, "rediss+cluster://a/"),
         ("celeriac.backends.redis:RedisBackend", RedisBackend, None),
         (f"{__name__}:OwnBackend", OwnBackend, None),
         (f"{__name__}.OwnBackend", OwnBackend, None),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 
+from celeriac import Celery
 from celeriac.app import defaults
 from celeriac.app._settings import OLD_TO_NEW, SETTINGS
+from celeriac.exceptions import ImproperlyConfigured
 
 ROOT = Path(__file__).parents[3]
 
@@ -84,13 +87,16 @@ def test_find_refuses_what_is_not_there() -> None:
         ("tuple", "a,b", ("a", "b")),
         ("string", "x", "x"),
         ("any", "x", "x"),
+        ("seconds", "77", 77.0),
     ],
 )
 def test_casts(kind: str, text: str, value: object) -> None:
     assert defaults.cast(kind, text) == value
 
 
-@pytest.mark.parametrize(("kind", "text"), [("bool", "perhaps"), ("int", "x"), ("dict", "[1"), ("no such", "x")])
+@pytest.mark.parametrize(
+    ("kind", "text"), [("bool", "perhaps"), ("int", "x"), ("dict", "[1"), ("seconds", "a day"), ("no such", "x")]
+)
 def test_what_does_not_read_as_its_type_is_refused(kind: str, text: str) -> None:
     with pytest.raises((TypeError, ValueError)):
         defaults.cast(kind, text)
@@ -101,3 +107,17 @@ def test_the_reference_page_is_current() -> None:
     assert page.read_text() == defaults.settings_markdown(), (
         "run: python -m celeriac.app.defaults > docs/reference/settings.md"
     )
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("77", 77.0), (dt.timedelta(minutes=1), 60.0), (5, 5), ("0", None)])
+def test_time_to_keep_results_may_come_as_text(value: object, seconds: float | None) -> None:
+    app = Celery("a", broker="memory://", backend="memory://", set_as_current=False)
+    app.conf.result_expires = value
+    assert app.backend.expires == seconds
+
+
+def test_text_that_is_no_time_to_keep_results_is_refused() -> None:
+    app = Celery("a", broker="memory://", backend="memory://", set_as_current=False)
+    app.conf.result_expires = "a day"
+    with pytest.raises(ImproperlyConfigured, match="'a day' is no time to keep a result: give seconds or a timedelta"):
+        _ = app.backend

@@ -12,6 +12,7 @@ import redis
 
 from celeriac import Celery
 from celeriac.backends import _redis_url
+from celeriac.backends._slot_connection import owner
 from celeriac.backends.redis import RedisBackend, SentinelBackend
 from celeriac.exceptions import ImproperlyConfigured
 
@@ -209,3 +210,61 @@ def test_additional_errors_are_worth_another_try() -> None:
     assert made.exception_safe_to_retry(Odd())
     assert made.exception_safe_to_retry(redis.ConnectionError())
     assert not made.exception_safe_to_retry(KeyError())
+
+
+# --- a cluster -------------------------------------------------------------------------------------------------------
+
+
+def test_cluster_names_several_nodes() -> None:
+    found = place("rediss+cluster://me:p%40ss@a:7000,[::1],b/?ssl_ca_certs=%2Fca")
+    assert found.nodes == [("a", 7000), ("::1", 6379), ("b", 6379)]
+    assert (found.tls, found.params["username"], found.params["password"]) == (True, "me", "p@ss")
+    assert not {"host", "port", "db"} & set(found.params)
+    assert found.hub_url() == (
+        "rediss+cluster://me:p%40ss@a:7000,[::1]:6379,b:6379/"
+        "?global_keyprefix=%7Bceleriac%7D&ssl_ca_certs=%2Fca&ssl_cert_reqs=required"
+    )
+
+
+@pytest.mark.parametrize(
+    ("prefix", "tagged"), [("", "{celeriac}"), ("shop:", "{shop:}"), ("eu-{shop}:", "eu-{shop}:"), ("{a}{}", "{a}{}")]
+)
+def test_cluster_prefix_has_a_hash_tag(prefix: str, tagged: str) -> None:
+    assert place("redis+cluster://h", result_backend_transport_options={"global_keyprefix": prefix}).keyprefix == tagged
+
+
+@pytest.mark.parametrize("prefix", ["{}", "{}{a}", "{shop", "shop}"])
+def test_cluster_prefix_without_a_hash_tag_says_what_to_write(prefix: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"\{shop\}:"):
+        place("redis+cluster://h", result_backend_transport_options={"global_keyprefix": prefix})
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "text"),
+    [
+        ("redis+cluster://h/1", {}, "database 0"),
+        ("redis+cluster://h", {"redis_db": 2}, "redis_db"),
+        ("redis+cluster://me:s3cret@h;redis+cluster://i", {}, "host1:port,host2:port"),
+        ("redis+cluster://h?ssl_ca_certs=x", {}, "rediss"),
+    ],
+)
+def test_wrong_cluster_url_says_what_to_write(url: str, settings: dict[str, Any], text: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=text) as caught:
+        place(url, **settings)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_cluster_backend_without_a_url_says_what_to_write() -> None:
+    app = Celery("a", broker="memory://a", backend="redis+cluster", set_as_current=False)
+    with pytest.raises(ImproperlyConfigured, match="redis\\+cluster://host:port"):
+        _ = app.backend
+
+
+def test_owner_of_a_slot_is_the_first_node_of_its_range() -> None:
+    ranges = [
+        [0, 99, [b"a", 1, b"id", []], [b"b", 2, b"id", []]],
+        [100, 200, [b"", 3, b"id", []]],
+        [201, 300, [None, 4, b"id", []]],
+    ]
+    found = [owner(ranges, slot, "seed") for slot in (0, 99, 100, 300, 301)]
+    assert found == [("a", 1), ("a", 1), ("seed", 3), ("seed", 4), None]

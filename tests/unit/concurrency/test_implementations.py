@@ -8,7 +8,7 @@ import pytest
 
 from celeriac._bridge.codec import Message
 from celeriac._bridge.hub import OUTCOME_LOST
-from celeriac.concurrency import get_available_pool_names, get_implementation
+from celeriac.concurrency import get_available_pool_names, get_implementation, get_start_method
 from celeriac.concurrency.base import BasePool
 from celeriac.concurrency.prefork import TaskPool as Prefork
 from celeriac.concurrency.solo import TaskPool as Solo
@@ -50,6 +50,31 @@ def test_a_custom_pool_comes_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CELERY_CUSTOM_WORKER_POOL", "celeriac.concurrency.solo:TaskPool")
     assert get_implementation("custom") is Solo
     assert get_available_pool_names() == ("prefork", "processes", "solo", "threads", "custom")
+
+
+@pytest.mark.parametrize("name", ["forkserver", "Spawn", "1"])
+def test_a_start_method_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"'fork' .* 'spawn'"):
+        get_start_method(name)
+
+
+def test_fork_is_refused_where_it_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert get_start_method(None) == "fork"
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(ImproperlyConfigured, match="use 'spawn'"):
+        get_start_method("fork")
+    assert get_start_method("spawn") == "spawn"
+
+
+@pytest.mark.parametrize(
+    ("method", "patience", "starts_ms"),
+    [("fork", None, 4_000), ("fork", 1.5, 1_500), ("spawn", None, 60_000), ("spawn", 1.5, 1_500)],
+)
+def test_a_spawned_child_has_time_for_its_import(method: str, patience: float | None, starts_ms: int) -> None:
+    options = Prefork(1, start_method=method, proc_alive_timeout=patience).hub_options()
+    assert options is not None
+    assert options["start_patience_ms"] == starts_ms
+    assert options["patience_ms"] == int((patience or 4) * 1000)
 
 
 def jobs(*ids: str) -> list[Any]:

@@ -13,9 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
+use super::system;
 use crate::page::Page;
 
 const WORDS: usize = 16 * 1024;
@@ -126,10 +126,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// New memory, all slots free, and the descriptor to give to the child.
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
-        let fd = rustix::fs::memfd_create("celeriac-child", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        rustix::fs::ftruncate(&fd, size_of::<Area>() as u64)?;
-        // Nobody can take the memory away under the other process.
-        rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let fd = system::memory(size_of::<Area>() as u64)?;
         let mapping = Self::map(fd.as_fd())?;
         mapping.page.clear();
         Ok((mapping, fd))
@@ -147,7 +144,8 @@ impl Mapping {
 
     fn map(fd: BorrowedFd<'_>) -> io::Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing. The file has the size of an `Area`
-        // (just set, or just checked) and is sealed against shrinking, so every byte stays there.
+        // (just set, or just checked) and keeps it, so every byte stays there: it is sealed, or (elsewhere than on Linux)
+        // has no name, so that nobody but our two processes has it, and they do not change it.
         let at = unsafe {
             let protection = ProtFlags::READ | ProtFlags::WRITE;
             rustix::mm::mmap(std::ptr::null_mut(), size_of::<Area>(), protection, MapFlags::SHARED, fd, 0)?

@@ -9,10 +9,11 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 use super::area::Mapping;
 use super::frame::{self, Said};
+use super::system;
 use crate::Clock;
 use crate::child::{Ticket, Told};
 use crate::page::Page;
@@ -52,9 +53,8 @@ impl Away {
     pub(crate) fn create(clock: &Clock) -> io::Result<(Self, Kit)> {
         let (area, page) = Mapping::create()?;
         area.page.clock_origin_ns.store(clock.origin_ns(), Ordering::Relaxed);
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-        let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (ours, theirs) = system::sockets()?;
+        let (reading, writing) = system::lifeline()?;
         let away = Self {
             area,
             socket: ours,
@@ -100,7 +100,7 @@ impl Away {
     /// As much as the socket takes.
     pub(crate) fn write(&mut self) {
         while let Some(piece) = self.out.front_mut() {
-            match rustix::net::send(&self.socket, piece, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match rustix::net::send(&self.socket, piece, system::QUIET | SendFlags::DONTWAIT) {
                 Ok(sent) if sent == piece.len() => drop(self.out.pop_front()),
                 Ok(sent) => drop(piece.split_to(sent)),
                 Err(Errno::AGAIN) => return,

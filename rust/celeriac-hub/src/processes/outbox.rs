@@ -12,10 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
 
 use super::area::Mapping;
 use super::frame;
+use super::system;
 use crate::child::{Shared, Ticket, Told};
 use crate::{Clock, Port};
 
@@ -61,7 +62,7 @@ impl Outbox {
         let length = u32::try_from(record.len()).unwrap_or_default().to_ne_bytes();
         for mut piece in [&length[..], record] {
             while !piece.is_empty() {
-                match rustix::net::send(&self.socket, piece, SendFlags::NOSIGNAL) {
+                match rustix::net::send(&self.socket, piece, system::QUIET) {
                     Ok(sent) => piece = &piece[sent..],
                     Err(Errno::INTR) => {}
                     Err(_) => return,
@@ -73,23 +74,18 @@ impl Outbox {
 
 #[derive(Debug)]
 struct Memory {
-    statm: std::fs::File,
-    page_kib: u64,
+    resident: system::Resident,
     last_us: u64,
 }
 
 impl Memory {
     fn measure(&mut self, area: &Mapping, now_us: u64) {
-        use std::os::unix::fs::FileExt;
         if now_us.saturating_sub(self.last_us) < MEASURE_US {
             return;
         }
         self.last_us = now_us;
-        let mut text = [0; 128];
-        let Ok(length) = self.statm.read_at(&mut text, 0) else { return };
-        let resident = std::str::from_utf8(&text[..length]).ok().and_then(|text| text.split(' ').nth(1)?.parse().ok());
-        if let Some(pages) = resident.map(|pages: u64| pages * self.page_kib) {
-            area.page.resident_kib.store(pages, Ordering::Relaxed);
+        if let Some(kib) = self.resident.kib() {
+            area.page.resident_kib.store(kib, Ordering::Relaxed);
         }
     }
 }
@@ -158,17 +154,13 @@ impl Port {
     /// know how much memory the process has.
     ///
     /// # Errors
-    /// The descriptors are not what the hub made.
+    /// The descriptors are not what the hub made, or this system does not tell how much memory a process has.
     pub fn of_process(socket: OwnedFd, page: &OwnedFd, measure: bool) -> io::Result<Self> {
         let area = Arc::new(Mapping::open(page.as_fd())?);
         let socket = Arc::new(socket);
         let clock = Clock::since(area.page.clock_origin_ns.load(Ordering::Relaxed));
-        let memory = if measure {
-            let page_kib = rustix::param::page_size() as u64 / 1024;
-            Some(Mutex::new(Memory { statm: std::fs::File::open("/proc/self/statm")?, page_kib, last_us: 0 }))
-        } else {
-            None
-        };
+        let memory =
+            if measure { Some(Mutex::new(Memory { resident: system::Resident::open()?, last_us: 0 })) } else { None };
         let outbox = Outbox { area, socket: Arc::clone(&socket), scratch: Mutex::default(), memory };
         // Nothing is measured before the first task has ended: a child that is too large from the start would be replaced by
         // another one like it for ever, and no task would run.

@@ -29,8 +29,10 @@ pub struct ProcessConfig {
     pub max_tasks: Option<u64>,
     /// Memory beyond which a child is replaced, in KiB.
     pub max_memory_kib: Option<u64>,
-    /// How long a child may take to start, and to end when it has nothing to do.
+    /// How long a zygote may take to make a child, and a child to end when it has nothing to do.
     pub patience_us: u64,
+    /// How long a child may take until it takes tasks.
+    pub start_patience_us: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +135,7 @@ pub(crate) struct Pool {
     pub(crate) max_tasks: Option<u64>,
     pub(crate) max_memory_kib: Option<u64>,
     pub(crate) patience_us: u64,
+    start_patience_us: u64,
     last_number: u32,
     failures: u32,
     not_before_us: u64,
@@ -152,6 +155,7 @@ impl Pool {
             max_tasks: config.max_tasks,
             max_memory_kib: config.max_memory_kib,
             patience_us: config.patience_us,
+            start_patience_us: config.start_patience_us,
             last_number: 0,
             failures: 0,
             not_before_us: 0,
@@ -265,14 +269,8 @@ impl Pool {
     /// Kills those that take too long to start, or to end. False: one was asked for and never made, so the zygote that
     /// works does not; it is let go of.
     pub(crate) fn reap_slow(&mut self, now_us: u64) -> bool {
-        let patience_us = self.patience_us;
         let is_slow = |place: &Place| {
-            place.is_live()
-                && place.killed.is_none()
-                && match place.state {
-                    State::Starting => now_us >= place.since_us + patience_us,
-                    _ => place.closed_us.is_some_and(|at| now_us >= at + patience_us),
-                }
+            place.is_live() && place.killed.is_none() && self.slow_us(place).is_some_and(|at| now_us >= at)
         };
         let slow: Vec<ChildId> =
             self.places.iter().enumerate().filter(|(_, place)| is_slow(place)).map(|(child, _)| child).collect();
@@ -291,16 +289,22 @@ impl Pool {
         answers
     }
 
+    /// When it will have taken too long to start, or to end.
+    fn slow_us(&self, place: &Place) -> Option<u64> {
+        match place.state {
+            State::Starting if place.pid.is_some() => Some(place.since_us + self.start_patience_us),
+            State::Starting => Some(place.since_us + self.patience_us),
+            _ => place.closed_us.map(|at| at + self.patience_us),
+        }
+    }
+
     /// When to look again, if nothing comes.
     pub(crate) fn next_wake_us(&self, now_us: u64) -> Option<u64> {
         if self.places.iter().any(|place| place.exit.is_some()) {
             return Some(now_us); // to be buried
         }
         let waits = self.places.iter().filter(|place| place.is_live() && place.killed.is_none());
-        let patience = waits.filter_map(|place| match place.state {
-            State::Starting => Some(place.since_us + self.patience_us),
-            _ => place.closed_us.map(|at| at + self.patience_us),
-        });
+        let patience = waits.filter_map(|place| self.slow_us(place));
         let deaf = self.places.iter().filter(|place| place.is_live());
         let deaf = deaf.filter_map(|place| place.deaf_us.map(|at| at + self.patience_us));
         let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;

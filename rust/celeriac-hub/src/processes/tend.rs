@@ -122,8 +122,8 @@ impl Loop {
     fn hear_zygotes(&mut self, now: Now) {
         let Some(pool) = &mut self.pool else { return };
         let mut words = Vec::new();
-        let lives = pool.zygote.as_ref().is_none_or(|zygote| zygote.listen(&mut words));
-        let stands_by = pool.standby.as_ref().is_none_or(|zygote| zygote.listen(&mut words));
+        let lives = pool.zygote.as_mut().is_none_or(|zygote| zygote.listen(&mut words));
+        let stands_by = pool.standby.as_mut().is_none_or(|zygote| zygote.listen(&mut words));
         for word in words {
             pool.hear(word);
         }
@@ -139,16 +139,15 @@ impl Loop {
     fn succeed_zygote(&mut self, how: &str, now: Now) {
         let Some(pool) = &mut self.pool else { return };
         if pool.succeed() {
-            let text =
-                format!("the zygote, from which child processes are forked, {how}: the one that stood by took over");
+            let text = format!("the zygote, from which child processes come, {how}: the one that stood by took over");
             self.notices.push(Notice::Log(WARNING, text));
         } else if !pool.closing {
             let text = format!(
-                "the zygote, from which child processes are forked, {how}, and none stands by: no child process can be \
+                "the zygote, from which child processes come, {how}, and none stands by: no child process can be \
                  started any more, so the worker ends when what runs has ended"
             );
             self.notices.push(Notice::Log(ERROR, text));
-            self.failure = Some("its zygotes, from which child processes are forked, are gone".to_owned());
+            self.failure = Some("its zygotes, from which child processes come, are gone".to_owned());
             self.stop(Stopping::Warm, now);
         }
     }

@@ -26,7 +26,7 @@ struct Zygote(OwnedFd);
 impl Zygote {
     fn pair() -> (Self, OwnedFd) {
         let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         rustix::net::sockopt::set_socket_timeout(&ours, rustix::net::sockopt::Timeout::Recv, Some(LONG)).unwrap();
         (Self(ours), theirs)
     }
@@ -102,6 +102,10 @@ impl Drop for Process {
 }
 
 fn start(width: usize) -> (Broker, Hub, Zygote, Zygote) {
+    start_with(width, 60_000_000)
+}
+
+fn start_with(width: usize, start_patience_us: u64) -> (Broker, Hub, Zygote, Zygote) {
     let (broker, config) = scripted(width, Prefetch::Fixed(1_000));
     let ((first, socket), (second, other)) = (Zygote::pair(), Zygote::pair());
     let processes = ProcessConfig {
@@ -110,6 +114,7 @@ fn start(width: usize) -> (Broker, Hub, Zygote, Zygote) {
         max_tasks: None,
         max_memory_kib: None,
         patience_us: 60_000_000,
+        start_patience_us,
     };
     let hub = Hub::with_processes(broker.consumer(), config, processes).unwrap();
     hub.start().unwrap();
@@ -169,6 +174,16 @@ fn tasks_run_over_sockets_and_their_ends_come_back() {
     zygote.bury(&mut one, 0);
     zygote.bury(&mut two, 0);
     assert_eq!(stopped(&hub), None);
+}
+
+#[test]
+fn a_child_that_takes_too_long_to_start_is_killed_although_its_zygote_is_patient() {
+    let (_broker, hub, zygote, _other) = start_with(1, 1_000);
+    let mut slow = zygote.fork();
+    slow.dies();
+    zygote.bury(&mut slow, KILLED);
+    drop(zygote.fork()); // another is asked for
+    hub.stop(true);
 }
 
 #[test]

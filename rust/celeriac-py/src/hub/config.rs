@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use celeriac_engine::window::Prefetch;
 use celeriac_engine::{EngineConfig, TaskPolicy};
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 use celeriac_hub::ProcessConfig;
 use celeriac_hub::{Hub, HubConfig, Kinds, NoticeKind, SinkConsumer};
 use celeriac_transport::Options;
@@ -25,28 +25,30 @@ pub(super) fn hub(py: Python<'_>, config: Config<'_, '_>) -> PyResult<Hub> {
     let Some(table) = optional::<Bound<'_, PyMapping>>(config, "processes")? else {
         return Ok(Hub::new(consumer, settings));
     };
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     {
         let processes = processes(&table, settings.engine.children)?;
         let made = Hub::with_processes(consumer, settings, processes);
         made.map_err(|error| super::refuse(py, format!("cannot have child processes: {error}")))
     }
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(not(unix))]
     {
         drop(table);
-        Err(super::refuse(py, "child processes need Linux: use the threads pool".to_owned()))
+        Err(super::refuse(py, "child processes need a Unix: use the threads pool".to_owned()))
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 fn processes(table: Config<'_, '_>, width: usize) -> PyResult<ProcessConfig> {
     let zygotes = table.get_item("zygotes")?.extract::<Vec<i32>>()?;
+    let patience_us = optional::<u64>(table, "patience_ms")?.unwrap_or(4_000) * 1_000;
     Ok(ProcessConfig {
         zygotes: zygotes.into_iter().map(super::descriptor::owned).collect::<PyResult<_>>()?,
         width,
         max_tasks: optional(table, "max_tasks")?,
         max_memory_kib: optional(table, "max_memory_kib")?,
-        patience_us: optional::<u64>(table, "patience_ms")?.unwrap_or(4_000) * 1_000,
+        patience_us,
+        start_patience_us: optional::<u64>(table, "start_patience_ms")?.map_or(patience_us, |ms| ms * 1_000),
     })
 }
 

@@ -1,7 +1,7 @@
 //! `_core.Hub`, `_core.Port`, `_core.Job`: the worker's I/O thread, one child's end of it, one attempt of one task.
 
 mod config;
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 mod descriptor;
 mod job;
 mod notices;
@@ -25,7 +25,7 @@ use crate::errors::into_pyerr;
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Hub>()?;
     module.add_class::<port::Port>()?;
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     module.add_function(wrap_pyfunction!(port::child_port, module)?)?;
     module.add_class::<job::Job>()?;
     job::add_outcomes(module)

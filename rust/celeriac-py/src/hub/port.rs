@@ -63,7 +63,7 @@ impl Port {
 }
 
 /// See `_core.pyi`.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 #[pyfunction]
 pub(super) fn child_port(socket: i32, page: i32, measure: bool) -> PyResult<Port> {
     let (socket, page) = (super::descriptor::owned(socket)?, super::descriptor::owned(page)?);

@@ -44,7 +44,7 @@ fn hash_tag(key: &str) -> Option<&str> {
 }
 
 /// The slot of a key.
-fn slot(key: &str) -> u16 {
+pub(crate) fn slot(key: &str) -> u16 {
     // CRC-16/XMODEM, as the protocol of the cluster has it.
     let crc = hash_tag(key).unwrap_or(key).bytes().fold(0_u16, |crc, byte| {
         (0..8)

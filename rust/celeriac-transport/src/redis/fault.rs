@@ -98,8 +98,15 @@ impl Fault {
             "ERR" if detail.contains("cluster support disabled") => {
                 config(format!("Redis at {place} is no cluster: write 'redis://host:port/0'"))
             }
-            "ERR" if detail.contains("unknown command") || detail.contains("syntax error") => {
-                config(format!("Redis at {place} does not know a command: {detail}; Redis 6.2 or later is needed"))
+            "ERR"
+                if ["unknown command", "Unknown Redis command", "syntax error"]
+                    .iter()
+                    .any(|said| detail.contains(said)) =>
+            {
+                config(format!(
+                    "Redis at {place} does not know a command: {detail}; Redis 6.2 or later is needed, 7.0 or later for \
+                     results in a cluster"
+                ))
             }
             "WRONGTYPE" => Self::Ours(TransportError::Refused(format!(
                 "a key of Redis at {place} has another type than celeriac's data of that name: {detail}; use another \
@@ -160,5 +167,6 @@ mod tests {
         }
         assert!(matches!(text("MOVED 1 h:2"), Config(told) if told.contains("redis+cluster://")));
         assert!(matches!(text("ERR unknown command 'LMOVE'"), Config(told) if told.contains("6.2")));
+        assert!(matches!(text("ERR Unknown Redis command called from script"), Config(told) if told.contains("7.0")));
     }
 }

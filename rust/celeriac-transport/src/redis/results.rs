@@ -6,6 +6,7 @@ use bytes::Bytes;
 use celeriac_protocol::ResultWrite;
 
 use super::clock::wall_ms;
+use super::keys::Keys;
 use super::line::{array, bytes, int};
 use super::pack::{Args, Pack};
 use super::pool::Pool;
@@ -18,11 +19,13 @@ const CHUNK: usize = 500;
 /// See [`Results`].
 pub(crate) struct RedisResults {
     pool: Pool,
+    keys: Keys,
 }
 
 impl RedisResults {
     pub(crate) fn new(settings: Settings, timeout: Duration) -> Self {
-        Self { pool: Pool::new(settings, timeout) }
+        let keys = Keys::new(&settings);
+        Self { pool: Pool::new(settings, timeout), keys }
     }
 }
 
@@ -78,6 +81,8 @@ impl Results for RedisResults {
                 large.value.len()
             )));
         }
+        // In a cluster a plain message goes to every node, one of a slot stays with the slot.
+        let publish = if self.pool.settings.is_cluster() { "SPUBLISH" } else { "PUBLISH" };
         let mut stored = 0;
         for chunk in writes.chunks(CHUNK) {
             stored += self.pool.with(|line| {
@@ -95,16 +100,14 @@ impl Results for RedisResults {
                     if write.success {
                         let mut set = Args::new("SET");
                         pack.push(set.append(&words));
-                        pack.push(Args::new("PUBLISH").add(key).add(&write.value));
+                        pack.push(Args::new(publish).add(key).add(&write.value));
                     } else {
-                        let mut place = Args::default();
-                        place.add(key);
                         let mut value = Args::default();
                         value.add(&write.value);
                         if let Some(expires) = write.expires_ms {
                             value.add("PX").int(expires - now);
                         }
-                        pack.run(&SOFT, &place, &value);
+                        pack.run(&SOFT, &self.keys.places([key]), &value);
                     }
                 }
                 let replies = line.all(&pack)?;

@@ -252,9 +252,11 @@ impl Settings {
         self.nodes.iter().any(|node| matches!(node.address, Address::Cluster(..)))
     }
 
-    /// Whether both mean the same server and database for the same user.
+    /// Whether both mean the same server and database, or slot of a cluster, for the same user.
     pub(crate) fn same_store(&self, other: &Self) -> bool {
-        self.nodes == other.nodes && (self.master_name.is_empty() || self.master_name == other.master_name)
+        self.nodes == other.nodes
+            && (self.master_name.is_empty() || self.master_name == other.master_name)
+            && (!self.is_cluster() || super::cluster::slot(&self.prefix) == super::cluster::slot(&other.prefix))
     }
 }
 
@@ -382,6 +384,16 @@ mod tests {
         let secure = parse("rediss+cluster://h?global_keyprefix=shop");
         assert_eq!(secure.nodes[0].address, Address::Cluster(vec![("h".into(), 6379)], true));
         assert_eq!(secure.prefix, "{shop}");
+    }
+
+    #[test]
+    fn stores_of_a_cluster_are_the_same_if_their_slot_is() {
+        let same = |left: &str, right: &str| parse(left).same_store(&parse(right));
+        assert!(same("redis+cluster://h?global_keyprefix=shop", "redis+cluster://h?global_keyprefix={shop}_results:"));
+        assert!(!same("redis+cluster://h?global_keyprefix=shop", "redis+cluster://h"));
+        assert!(!same("redis+cluster://h", "redis+cluster://other"));
+        assert!(!same("redis+cluster://h", "redis://h"));
+        assert!(same("redis://h?global_keyprefix=shop", "redis://h"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 -- Carries out ends of tasks: each one's commands, then its claim is dropped; none of them if the claim is not ours any more.
 --
--- KEYS: unacked, unacked_index, what this worker did last
+-- KEYS: unacked, unacked_index, what this worker did last; in a cluster one more that never exists
 -- ARGV: number of this call, '1' if it was sent before or '', number of ends, tag of each ('' for commands that belong to no claim), then for each end:
 --       number of commands, for each: number of its words, words
 -- Answer, which is also kept under KEYS[3]: number of this call, ends that were carried out, numbers of those that
@@ -29,6 +29,9 @@ local function entry(tag, tail)
   return string.sub(redis.call('HGET', unacked, tag) or '', 2, -tonumber(tail) - 1)
 end
 
+-- In a cluster a plain message goes to every node, one of a slot stays with the slot.
+local publish = KEYS[4] and 'SPUBLISH' or 'PUBLISH'
+
 -- The value comes here once and not once a command: copies of it are what a result costs.
 local function store(key, value, ms)
   local stored
@@ -40,7 +43,7 @@ local function store(key, value, ms)
   if stored.err then
     return stored
   end
-  return redis.call('PUBLISH', key, value)
+  return redis.pcall(publish, key, value)
 end
 
 local ours = {
