@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 
 from celeriac._bridge.broker import Broker
 from celeriac.exceptions import BrokerFull, BrokerRefused, BrokerUnavailable, ImproperlyConfigured
+from tests.support.certificate import certificate
 from tests.support.rabbitmq_server import HOST, RabbitServer, free_port
 from tests.support.waiting import wait_until
 
@@ -294,14 +294,7 @@ def test_a_frozen_server_is_an_error_within_the_time(own: RabbitServer, queue: s
 
 @pytest.mark.stress
 def test_tls_by_the_options_of_the_url(tmp_path: Path, queue: str) -> None:
-    crt, key, port = tmp_path / "server.crt", tmp_path / "server.key", free_port()
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
-        + ["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"]
-        + ["-keyout", str(key), "-out", str(crt)],
-        check=True,
-        capture_output=True,
-    )
+    (crt, key), port = certificate(tmp_path), free_port()
     config = [f"listeners.ssl.1 = {HOST}:{port}", f"ssl_options.cacertfile = {crt}", f"ssl_options.certfile = {crt}"]
     config += [f"ssl_options.keyfile = {key}", "ssl_options.verify = verify_none"]
     with RabbitServer.start(tmp_path, config=config):
@@ -311,11 +304,12 @@ def test_tls_by_the_options_of_the_url(tmp_path: Path, queue: str) -> None:
             broker.declare(queue)
             return broker.publish("", queue, 0, None, envelope(b"x" * 300_000))
 
-        assert publish("localhost", f"ssl_ca_certs={crt}") == 1
-        assert publish(HOST, f"ssl_ca_certs={crt}&ssl_check_hostname=false") == 1
-        assert publish(HOST, f"ssl_ca_certs={crt}&ssl_server_hostname=localhost") == 1
-        assert publish(HOST, "ssl_cert_reqs=CERT_NONE") == 1
-        assert publish("localhost", "heartbeat=0", ssl={"ca_certs": str(crt)}) == 1
-        for host, options in (("localhost", ""), (HOST, f"ssl_ca_certs={crt}")):
+        # The certificate is for the address, not for the name.
+        assert publish(HOST, f"ssl_ca_certs={crt}") == 1
+        assert publish("localhost", f"ssl_ca_certs={crt}&ssl_check_hostname=false") == 1
+        assert publish("localhost", f"ssl_ca_certs={crt}&ssl_server_hostname={HOST}") == 1
+        assert publish("localhost", "ssl_cert_reqs=CERT_NONE") == 1
+        assert publish(HOST, "heartbeat=0", ssl={"ca_certs": str(crt)}) == 1
+        for host, options in ((HOST, ""), ("localhost", f"ssl_ca_certs={crt}")):
             with pytest.raises(ImproperlyConfigured, match="TLS with RabbitMQ.*ssl_ca_certs"):
                 publish(host, options)
