@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from celeriac import _core
 from celeriac._bridge._compression import compress, decompress, register_compression
-from celeriac._core import Message, bounded_repr, encode_envelope, encode_envelopes, new_id, new_ids
+from celeriac._core import Message, bounded_repr, encode_content, encode_envelope, encode_envelopes, new_id, new_ids
 from celeriac.exceptions import (
     ContentDisallowed,
     DecodeError,
@@ -34,6 +34,7 @@ __all__ = [
     "content_type_of",
     "decompress",
     "dumps",
+    "encode_content",
     "encode_envelope",
     "encode_envelopes",
     "json_dumps",
