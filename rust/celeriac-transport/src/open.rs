@@ -64,6 +64,13 @@ pub fn same_store(
     })
 }
 
+/// Whether a URL's broker speaks AMQP: its messages have the form of `celeriac_protocol::amqp::content`, others' that of the
+/// JSON envelope.
+#[must_use]
+pub fn is_amqp(url: &str) -> bool {
+    matches!(url.split_once(':'), Some(("amqp" | "amqps" | "pyamqp" | "librabbitmq", _)))
+}
+
 enum Settings {
     Sqlite(sqlite::Settings),
     Redis(Box<redis::Settings>),
