@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::amqp::{self, AmqpProducer};
 use crate::contract::{Consumer, Producer, Results, TransportError};
 use crate::redis::{self, RedisConsumer, RedisProducer, RedisResults};
 use crate::sqlite::{self, SqliteConsumer, SqliteProducer, SqliteResults};
@@ -16,6 +17,7 @@ pub fn producer(url: &str, options: &Options, timeout: Duration) -> Result<Arc<d
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Arc::new(SqliteProducer::new(&settings, timeout)),
         Settings::Redis(settings) => Arc::new(RedisProducer::new(*settings, timeout)),
+        Settings::Amqp(settings) => Arc::new(AmqpProducer::new(*settings, timeout)),
     })
 }
 
@@ -33,6 +35,12 @@ pub fn results(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dy
             )));
         }
         Settings::Redis(settings) => Arc::new(RedisResults::new(*settings, timeout)),
+        Settings::Amqp(settings) => {
+            return Err(TransportError::Config(format!(
+                "results cannot be kept in RabbitMQ ('{}'): use a store, for example 'redis://host:6379/0'",
+                settings.shown
+            )));
+        }
     })
 }
 
@@ -44,6 +52,12 @@ pub fn consumer(url: &str, options: &Options, timeout: Duration) -> Result<Box<d
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Box::new(SqliteConsumer::new(&settings, timeout)?),
         Settings::Redis(settings) => Box::new(RedisConsumer::new(*settings, timeout)),
+        Settings::Amqp(settings) => {
+            return Err(TransportError::Config(format!(
+                "a worker cannot consume from RabbitMQ ('{}') yet, only publish to it: use Redis or SQLite",
+                settings.shown
+            )));
+        }
     })
 }
 
@@ -60,6 +74,7 @@ pub fn same_store(
     Ok(match (settings(left, left_options)?, settings(right, right_options)?) {
         (Settings::Sqlite(left), Settings::Sqlite(right)) => left.place == right.place,
         (Settings::Redis(left), Settings::Redis(right)) => left.same_store(&right),
+        (Settings::Amqp(left), Settings::Amqp(right)) => left.same_store(&right),
         _ => false,
     })
 }
@@ -74,6 +89,7 @@ pub fn is_amqp(url: &str) -> bool {
 enum Settings {
     Sqlite(sqlite::Settings),
     Redis(Box<redis::Settings>),
+    Amqp(Box<amqp::Settings>),
 }
 
 fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
@@ -83,8 +99,9 @@ fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
             "redis" | "rediss" | "redis+socket" | "redis+cluster" | "rediss+cluster" | "sentinel" | "socket" | "unix",
             _,
         )) => Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?))),
+        _ if is_amqp(url) => Ok(Settings::Amqp(Box::new(amqp::Settings::parse(url, options)?))),
         _ => Err(TransportError::Config(format!(
-            "no transport for '{}': write 'redis://host:6379/0', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
+            "no transport for '{}': write 'redis://host:6379/0', 'amqp://user:password@host:5672/vhost', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
              'memory://'",
             redacted(url)
         ))),

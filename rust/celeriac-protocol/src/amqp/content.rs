@@ -214,6 +214,30 @@ pub fn properties<'a, E: From<WireError>>(
     Ok(())
 }
 
+/// What of a message of this form goes onto the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sections<'a> {
+    /// It is an error if no queue takes it.
+    pub mandatory: bool,
+    /// Flags and values.
+    pub properties: &'a [u8],
+    /// Body.
+    pub body: &'a [u8],
+}
+
+/// What of a message of this form goes onto the wire, without looking into it.
+///
+/// # Errors
+/// It is none of this form.
+pub fn sections(message: &[u8]) -> Result<Sections<'_>, WireError> {
+    let (mut at, flags) = Cursor::behind_flags(message)?;
+    at.short()?;
+    at.short()?;
+    let length = at.length()?;
+    let (properties, _) = at.take(length)?;
+    Ok(Sections { mandatory: flags & MANDATORY != 0, properties, body: &message[at.at..] })
+}
+
 /// Exchange and routing key that a message of this form was published with.
 ///
 /// # Errors

@@ -141,7 +141,7 @@ impl Value {
         })
     }
 
-    fn write(&self, writer: &mut Writer<'_>, depth: usize) -> Result<(), WireError> {
+    pub(super) fn write(&self, writer: &mut Writer<'_>, depth: usize) -> Result<(), WireError> {
         if matches!(self, Self::Array(_) | Self::Table(_)) && depth + 1 >= MAX_TABLE_DEPTH {
             return Err(writer.error("tables nested too deep"));
         }

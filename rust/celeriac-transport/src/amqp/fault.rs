@@ -86,7 +86,8 @@ impl Peer {
     /// An alarm.
     pub(crate) fn blocked(&self, reason: &str) -> Fault {
         Fault::Later(format!(
-            "RabbitMQ at {} takes no messages now ({reason}): nothing was stored; free memory or disk on the server",
+            "RabbitMQ at {} takes no messages now ({reason}): free memory or disk on the server; what was sent may be stored once \
+             there is room",
             self.place
         ))
     }

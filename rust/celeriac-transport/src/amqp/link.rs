@@ -13,7 +13,6 @@ use super::fault::{Fault, Peer};
 use super::settings::{Node, Settings};
 use super::stream::{Stream, Taken};
 use crate::bell::Bell;
-use crate::contract::TransportError;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +38,14 @@ pub(crate) struct Link {
     stream: Stream,
     pub(crate) connection: Connection,
     pub(crate) peer: Peer,
+    /// Of the process that opened it.
+    pid: u32,
     /// Its number in the settings.
     node: usize,
     settings: Settings,
     /// More may be had from the socket without waiting.
     more: bool,
-    /// When bytes last came, or went.
-    came: Instant,
+    /// When bytes last went.
     went: Instant,
 }
 
@@ -84,8 +84,16 @@ impl Link {
         let stream = Stream::connect(&node.host, node.port, tls, deadline).map_err(|error| peer.io(&error))?;
         let now = Instant::now();
         let connection = Connection::new(login, settings.max_bytes, now);
-        let mut link =
-            Self { stream, connection, peer, node: at, settings: settings.clone(), more: false, came: now, went: now };
+        let mut link = Self {
+            stream,
+            connection,
+            peer,
+            pid: std::process::id(),
+            node: at,
+            settings: settings.clone(),
+            more: false,
+            went: now,
+        };
         loop {
             match link.connection.event() {
                 Some(Event::Open { .. }) => return Ok(link),
@@ -160,11 +168,6 @@ impl Link {
         Ok(if until.is_some_and(|until| until <= now) { Step::Late } else { Step::Moved })
     }
 
-    /// Whether an answer is overdue although the call's own deadline is not over.
-    pub(crate) fn is_silent(&self, asked: Instant) -> bool {
-        self.settings.read_timeout.is_some_and(|most| self.came.max(asked).elapsed() >= most)
-    }
-
     /// Longest pause between two bytes that a caller waits for.
     pub(crate) fn read_timeout(&self) -> Option<Duration> {
         self.settings.read_timeout
@@ -174,14 +177,6 @@ impl Link {
     pub(crate) fn is_alive(&mut self) -> bool {
         self.more = true;
         self.step(Some(Instant::now()), None).is_ok()
-    }
-
-    /// Says goodbye and waits for the answer until `deadline`.
-    pub(crate) fn close(mut self, deadline: Instant) {
-        self.connection.close();
-        while let Ok(Step::Moved | Step::Rung) = self.try_step(Some(deadline), None) {
-            while self.connection.event().is_some() {}
-        }
     }
 
     fn is_waiting(&self) -> bool {
@@ -213,40 +208,33 @@ impl Link {
 
     fn take(&mut self, now: Instant) -> Result<Step, Fault> {
         let taken = self.stream.take(self.connection.input()).map_err(|error| self.peer.io(&error))?;
-        let (Taken::Some(count) | Taken::All(count) | Taken::End(count)) = taken;
-        self.more = matches!(taken, Taken::Some(_));
-        if count > 0 {
-            self.came = now;
-        }
+        self.more = matches!(taken, Taken::Some);
         let done = self.connection.process(now);
         if let Err(ended) = done {
             drop(self.stream.give(self.connection.output())); // our word that we heard
             return Err(self.peer.ended(&ended));
         }
-        if matches!(taken, Taken::End(_)) {
+        if matches!(taken, Taken::End) {
             let ended = self.connection.gone();
             return Err(self.peer.ended(&ended));
         }
         Ok(Step::Moved)
     }
 
-    /// The server of the list that this is.
-    pub(crate) fn place(&self) -> &str {
-        &self.peer.place
-    }
-
     /// An error unless messages may be published now.
     pub(crate) fn check_unblocked(&self) -> Result<(), Fault> {
         self.connection.blocked().map_or(Ok(()), |reason| Err(self.peer.blocked(reason)))
     }
+}
 
-    /// A message over the limit.
-    pub(crate) fn too_large(&self, bytes: usize) -> TransportError {
-        TransportError::Refused(format!(
-            "a message of {bytes} bytes is over the broker's limit of {}: store the data elsewhere and send its address, or \
-             raise max_message_bytes",
-            self.settings.max_bytes
-        ))
+impl Drop for Link {
+    /// Says goodbye, so that the server need not log a client that vanished; nobody waits for its answer.
+    fn drop(&mut self) {
+        // In a forked child the connection is its parent's.
+        if self.pid == std::process::id() && self.connection.ended().is_none() {
+            self.connection.close();
+            let _ = self.flush(Instant::now());
+        }
     }
 }
 

@@ -25,12 +25,12 @@ pub(crate) struct Stream {
 /// What a look at the socket brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// So many bytes; there may be more.
-    Some(usize),
-    /// So many bytes, and then nothing.
-    All(usize),
-    /// So many bytes, and then the end.
-    End(usize),
+    /// There may be more.
+    Some,
+    /// All that there is now.
+    All,
+    /// All that there will ever be.
+    End,
 }
 
 impl Stream {
@@ -83,22 +83,21 @@ impl Stream {
                 None => self.tcp.read(&mut self.chunk),
                 Some(tls) => decrypt(tls, &mut self.tcp, &mut self.chunk),
             };
-            let taken = |into: &BytesMut| into.len() - start;
             match came {
-                Ok(0) => return Ok(Taken::End(taken(into))),
+                Ok(0) => return Ok(Taken::End),
                 Ok(count) => {
                     into.extend_from_slice(&self.chunk[..count]);
                     // Less than asked for: the kernel has no more.
                     if count < CHUNK && self.tls.is_none() {
-                        return Ok(Taken::All(taken(into)));
+                        return Ok(Taken::All);
                     }
-                    if taken(into) >= MOST {
-                        return Ok(Taken::Some(taken(into)));
+                    if into.len() - start >= MOST {
+                        return Ok(Taken::Some);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Taken::All(taken(into))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Taken::All),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Taken::End(taken(into))),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Taken::End),
                 Err(error) => return Err(error),
             }
         }

@@ -198,11 +198,13 @@ impl Connection {
     }
 
     /// Between signs of life, as agreed; zero for none.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer"))]
     pub(crate) fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
 
     /// Longest frame, as agreed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer"))]
     pub(crate) fn frame_max(&self) -> usize {
         self.frame_max
     }
@@ -435,6 +437,7 @@ impl Connection {
     }
 
     /// Ends a channel; answered by a reply, after which its number is free.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer"))]
     pub(crate) fn close_channel(&mut self, number: u16) -> Result<(), Unsent> {
         self.call(number, &Method::ChannelClose { code: 200, text: ShortStr::default(), class: 0, method: 0 })?;
         if let Some(channel) = self.channel_mut(number) {
@@ -474,6 +477,7 @@ impl Connection {
     }
 
     /// Acks a delivery, or all that are open up to it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer"))]
     pub(crate) fn ack(&mut self, number: u16, delivery_tag: u64, multiple: bool) -> Result<(), Unsent> {
         self.check()?;
         self.channel(number).filter(|channel| !channel.closing).ok_or(Unsent::NoChannel)?;

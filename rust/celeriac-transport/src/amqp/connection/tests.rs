@@ -46,13 +46,13 @@ impl Pair {
     }
 
     fn open() -> Self {
-        Self::tuned(tune(2047, 131_072, 60), 10)
+        Self::tuned(&tune(2047, 131_072, 60), 10)
     }
 
-    fn tuned(tune: Method, heartbeat: u16) -> Self {
+    fn tuned(tune: &Method, heartbeat: u16) -> Self {
         let mut pair = Self::new(login(Mechanism::Plain, heartbeat));
         pair.says(0, &start()).unwrap();
-        pair.says(0, &tune).unwrap();
+        pair.says(0, tune).unwrap();
         pair.says(0, &Method::ConnectionOpenOk {}).unwrap();
         assert!(matches!(pair.client.event(), Some(Event::Open { .. })));
         pair.heard();
@@ -149,7 +149,7 @@ fn the_handshake_agrees_on_the_lower_of_both_sides() {
 
 #[test]
 fn no_limit_and_no_heartbeat_have_their_words() {
-    let agreed = |tune, ours| Pair::tuned(tune, ours).client;
+    let agreed = |tune, ours| Pair::tuned(&tune, ours).client;
     assert_eq!(agreed(tune(0, 0, 60), 0).heartbeat(), Duration::ZERO);
     assert_eq!(agreed(tune(0, 0, 0), 20).heartbeat(), Duration::from_secs(20));
     assert_eq!((agreed(tune(0, 0, 0), 0).frame_max(), agreed(tune(0, 0, 0), 0).channel_max), (131_072, 2047));
@@ -336,7 +336,7 @@ fn messages_that_are_got_come_with_what_is_left() {
 
 #[test]
 fn a_published_message_is_one_method_one_header_and_its_body_in_frames() {
-    let mut pair = Pair::tuned(tune(0, 4096, 0), 0);
+    let mut pair = Pair::tuned(&tune(0, 4096, 0), 0);
     let channel = pair.client.open_channel().unwrap();
     pair.client.call(channel, &Method::ConfirmSelect { nowait: false }).unwrap();
     pair.says(channel, &Method::ChannelOpenOk {}).unwrap();
@@ -402,7 +402,7 @@ fn the_server_may_cancel_pause_and_block() {
 
 #[test]
 fn channels_run_out() {
-    let mut pair = Pair::tuned(tune(2, 0, 0), 0);
+    let mut pair = Pair::tuned(&tune(2, 0, 0), 0);
     assert_eq!([pair.client.open_channel(), pair.client.open_channel()], [Ok(1), Ok(2)]);
     assert_eq!(pair.client.open_channel(), Err(Unsent::NoRoom));
 }
@@ -521,7 +521,7 @@ fn said(json: &Json) -> Method {
     match json["method"].as_str().unwrap() {
         "Channel.Open" => Method::ChannelOpen {},
         // py-amqp says goodbye with code 0, we with 200, as the specification's examples do.
-        "Channel.Close" => Method::ChannelClose { code: 200, text: text("reply_text"), class: 0, method: 0 },
+        "Channel.Close" => Method::ChannelClose { code: 200, text: short(""), class: 0, method: 0 },
         "Exchange.Declare" => Method::ExchangeDeclare {
             exchange: text("exchange"),
             kind: text("exchange_type"),
@@ -558,7 +558,7 @@ fn said(json: &Json) -> Method {
         "Basic.Qos" => Method::BasicQos {
             prefetch_size: number("prefetch_size").into(),
             prefetch_count: number("prefetch_count"),
-            global: flag("global"),
+            global: flag("global_"),
         },
         "Basic.Consume" => Method::BasicConsume {
             queue: text("queue"),
