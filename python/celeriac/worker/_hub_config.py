@@ -9,6 +9,7 @@ from celeriac._bridge.codec import accept_types
 from celeriac._bridge.topology import queue_table
 from celeriac.app._censor import sanitize_url
 from celeriac.app._connection import first_url
+from celeriac.app._transport import transport_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,9 +24,10 @@ def build(
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf
+    url = first_url(conf.broker_read_url)
     return {
-        "url": first_url(conf.broker_read_url),
-        "options": dict(conf.broker_transport_options or {}),
+        "url": url,
+        "options": transport_options(conf, url, worker=True),
         "timeout_ms": int((conf.broker_connection_timeout or 4.0) * 1000),
         "node": worker.hostname,
         "queues": [queue_table(queue) for queue in app.amqp.queues.consume_from.values()],
