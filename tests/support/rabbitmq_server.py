@@ -1,4 +1,4 @@
-"""A rabbitmq-server of a test's own: ports, node name, folders and cookie of its own, stopped at the end with its epmd."""
+"""A rabbitmq-server of a test's own: its own ports, node name, folders and cookie; stopped at the end with its epmd."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
+
+import psutil
 
 from tests.support.needs import missing
 from tests.support.redis_server import HOST, free_port
@@ -110,14 +112,15 @@ class RabbitServer:
         if not cookie.exists():
             cookie.write_text("celeriactests")
             cookie.chmod(0o400)
-        self._process = subprocess.Popen(
-            [str(program)],
-            env=self.environment(),
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "log" / "stderr").open("ab"),
-        )
+        with (self.folder / "log" / "stderr").open("ab") as errors:
+            self._process = subprocess.Popen(
+                [str(program)],
+                env=self.environment(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+            )
 
     def await_ready(self) -> None:
         wait_until(self.answers, timeout=START_S, what=f"answer of rabbitmq-server on port {self.port}", every=0.05)
@@ -171,8 +174,11 @@ class RabbitServer:
         return "\n".join(path.read_text(errors="replace")[-4000:] for path in logs if path.exists())
 
     def signal(self, number: int) -> None:
+        """To the node itself: the process that was started is a shell that waits for it."""
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+            shell = psutil.Process(self._process.pid)
+            for process in [child for child in shell.children() if child.name() == "beam.smp"] or [shell]:
+                process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL; returns when it is gone. `resume` brings it back."""
@@ -197,7 +203,7 @@ class RabbitServer:
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            self.signal(signal.SIGKILL)
             self._process.wait(10)
         self._process = None
 
@@ -218,8 +224,13 @@ class RabbitCluster:
         epmd = Epmd()
         self._stack.callback(epmd.stop)
         names = [f"rabbit{number}" for number in range(1, size + 1)]
-        config = ["cluster_formation.peer_discovery_backend = classic_config", "cluster_partition_handling = pause_minority"]
-        config += [f"cluster_formation.classic_config.nodes.{at} = {name}@localhost" for at, name in enumerate(names, 1)]
+        config = [
+            "cluster_formation.peer_discovery_backend = classic_config",
+            "cluster_partition_handling = pause_minority",
+        ]
+        config += [
+            f"cluster_formation.classic_config.nodes.{at} = {name}@localhost" for at, name in enumerate(names, 1)
+        ]
         self.nodes: list[RabbitServer] = []
         for name in names:
             own = folder / name
