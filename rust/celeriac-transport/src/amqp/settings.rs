@@ -54,7 +54,6 @@ pub(crate) struct Settings {
     /// The name in the server's certificate, if it is not the host's.
     pub(crate) server_name: Option<String>,
     /// `x-queue-type` of the levels in which delayed messages wait.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer, and for a producer's delayed messages"))]
     pub(crate) delayed_queue_type: String,
     /// The URL as it may be shown.
     pub(crate) shown: String,
