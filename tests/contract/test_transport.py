@@ -341,7 +341,7 @@ def test_fork_while_other_threads_publish_and_wait(broker: Broker, store: Result
 def test_passwords_are_hidden() -> None:
     assert redacted("redis://:s3cret@cache:6379/0") == "redis://:**@cache:6379/0"
     assert redacted("sqlite:////var/a@b.db") == "sqlite:////var/a@b.db"
-    assert "s3cret" not in repr_of_refusal("amqp://me:s3cret@host//")
+    assert "s3cret" not in repr_of_refusal("sqs://me:s3cret@host//")
 
 
 def repr_of_refusal(url: str) -> str:

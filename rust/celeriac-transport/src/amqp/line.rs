@@ -78,19 +78,20 @@ impl Line {
         reply.ok_or_else(|| self.link.peer.late())
     }
 
-    /// Publishes those of `parcels` whose fate is open, and waits until none is. How many the server sent back because no queue
-    /// wanted them; it has answered for those as well.
+    /// Publishes those of `parcels` whose fate is open, and waits until none is. Adds to `returned` how many the server sent back
+    /// because no queue wanted them; it answers for those as well.
     pub(crate) fn publish(
         &mut self,
         parcels: &[Parcel<'_>],
         fates: &mut [Fate],
+        returned: &mut usize,
         deadline: Instant,
-    ) -> Result<usize, Fault> {
+    ) -> Result<(), Fault> {
         let channel = self.channel(deadline)?;
         let open: Vec<usize> = (0..parcels.len()).filter(|&at| fates[at] == Fate::Open).collect();
         // Numbers of this call's messages follow each other.
         let mut first = 0;
-        let (mut sent, mut settled, mut returned) = (0, 0, 0);
+        let (mut sent, mut settled) = (0, 0);
         while settled < open.len() {
             while sent < open.len() && self.has_room(channel) {
                 let parcel = &parcels[open[sent]];
@@ -111,14 +112,14 @@ impl Line {
             match self.next(deadline) {
                 Ok(Event::Confirmed { first: from, last, acked, .. }) => {
                     for number in from..=last {
-                        let at = usize::try_from(number - first).unwrap_or(usize::MAX);
-                        if let Some(&at) = open.get(at) {
+                        let at = number.checked_sub(first).and_then(|at| usize::try_from(at).ok());
+                        if let Some(&at) = at.and_then(|at| open.get(at)) {
                             fates[at] = if acked { Fate::Stored } else { Fate::Refused };
                             settled += 1;
                         }
                     }
                 }
-                Ok(Event::Content { carrier: Carrier::Returned { .. }, .. }) => returned += 1,
+                Ok(Event::Content { carrier: Carrier::Returned { .. }, .. }) => *returned += 1,
                 Ok(_) => {}
                 Err(fault) => {
                     // What is written may still come through: the channel's numbers are of no use to anybody else.
@@ -127,7 +128,7 @@ impl Line {
                 }
             }
         }
-        Ok(returned)
+        Ok(())
     }
 
     fn has_room(&self, channel: u16) -> bool {

@@ -242,3 +242,145 @@ fn timespec(wait: Option<Duration>) -> Option<Timespec> {
     // A wait that is too long for the system's clock is as good as for ever.
     Timespec::try_from(wait?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use celeriac_protocol::amqp::{LongStr, Method, ShortStr, Table, write_method};
+
+    use super::*;
+    use crate::Options;
+
+    /// Long enough for a loaded machine; nothing waits for it unless it fails.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn later() -> Instant {
+        Instant::now() + PATIENCE
+    }
+
+    fn say(line: &mut TcpStream, channel: u16, method: &Method) {
+        let mut out = Vec::new();
+        write_method(&mut out, channel, method).unwrap();
+        line.write_all(&out).unwrap();
+    }
+
+    /// Reads until the frame of a method of this number.
+    fn await_method(line: &mut TcpStream, id: (u16, u16)) {
+        loop {
+            let mut head = [0; 7];
+            line.read_exact(&mut head).unwrap();
+            let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]) as usize;
+            let mut rest = vec![0; size + 1];
+            line.read_exact(&mut rest).unwrap();
+            if head[0] == 1 && rest.starts_with(&[id.0.to_be_bytes(), id.1.to_be_bytes()].concat()) {
+                return;
+            }
+        }
+    }
+
+    /// A server that lets one client in, with a heartbeat of a second, and then does what the test says.
+    fn served(then: impl FnOnce(TcpStream) + Send + 'static) -> (Settings, thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("amqp://{}", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let mut line = listener.accept().unwrap().0;
+            line.read_exact(&mut [0; 8]).unwrap();
+            say(
+                &mut line,
+                0,
+                &Method::ConnectionStart {
+                    version_major: 0,
+                    version_minor: 9,
+                    server_properties: Table::default(),
+                    mechanisms: LongStr::new("PLAIN"),
+                    locales: LongStr::new("en_US"),
+                },
+            );
+            await_method(&mut line, (10, 11));
+            say(&mut line, 0, &Method::ConnectionTune { channel_max: 0, frame_max: 0, heartbeat: 1 });
+            await_method(&mut line, (10, 40));
+            say(&mut line, 0, &Method::ConnectionOpenOk {});
+            then(line);
+        });
+        (Settings::parse(&url, &Options::new()).unwrap(), server)
+    }
+
+    #[test]
+    fn a_sleeper_is_woken_by_its_bell_and_by_the_server() {
+        let (go, wait) = channel();
+        let (settings, server) = served(move |mut line| {
+            wait.recv().unwrap();
+            say(&mut line, 0, &Method::ConnectionBlocked { reason: ShortStr::literal("disk") });
+            await_method(&mut line, (10, 50)); // the goodbye
+        });
+        let mut link = Link::open(&settings, 0, later()).unwrap_or_else(|fault| panic!("{fault:?}"));
+        let (bell, mail) = (Bell::new().unwrap(), AtomicBool::new(false));
+        let is_wanted = || mail.swap(false, Ordering::AcqRel);
+        let sleeper = Some(Sleeper { bell: &bell, is_wanted: &is_wanted });
+        mail.store(true, Ordering::Release); // came before anybody slept: no ring
+        assert_eq!(link.step(Some(later()), sleeper).unwrap(), Step::Rung);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                mail.store(true, Ordering::Release);
+                bell.ring();
+            });
+            assert_eq!(link.step(Some(later()), sleeper).unwrap(), Step::Rung);
+        });
+        // The ring may still be in the air if the mail was seen first; then there is nothing more.
+        while link.step(Some(Instant::now()), sleeper).unwrap() != Step::Late {}
+        go.send(()).unwrap();
+        while link.connection.blocked().is_none() {
+            assert_ne!(link.step(Some(later()), sleeper).unwrap(), Step::Late);
+        }
+        assert!(matches!(link.check_unblocked(), Err(Fault::Later(text)) if text.contains("disk")));
+        drop(link);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_gives_no_sign_of_life_is_given_up() {
+        let (done, wait) = channel::<()>();
+        let (settings, server) = served(move |mut line| {
+            let mut beat = [0; 8];
+            line.read_exact(&mut beat).unwrap();
+            assert_eq!(&beat, celeriac_protocol::amqp::HEARTBEAT);
+            drop(wait.recv());
+        });
+        let mut link = Link::open(&settings, 1, later()).unwrap_or_else(|fault| panic!("{fault:?}"));
+        let fault = loop {
+            match link.step(None, None) {
+                Ok(step) => assert_ne!(step, Step::Late),
+                Err(fault) => break fault,
+            }
+        };
+        assert!(matches!(fault, Fault::Broken(text) if text.contains("no sign of life")));
+        drop(done);
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn what_the_server_said_before_it_went_is_heard() {
+        let (go, wait) = channel();
+        let (settings, server) = served(move |mut line| {
+            wait.recv().unwrap();
+            let text = ShortStr::literal("CONNECTION_FORCED - broker forced connection closure");
+            say(&mut line, 0, &Method::ConnectionClose { code: 320, text, class: 0, method: 0 });
+        });
+        let mut link = Link::open(&settings, 0, later()).unwrap_or_else(|fault| panic!("{fault:?}"));
+        go.send(()).unwrap();
+        server.join().unwrap();
+        let fault = loop {
+            match link.step(Some(later()), None) {
+                Ok(step) => assert_ne!(step, Step::Late),
+                Err(fault) => break fault,
+            }
+        };
+        assert!(matches!(fault, Fault::Broken(text) if text.contains("320 CONNECTION_FORCED")));
+        assert!(!link.is_alive());
+    }
+}

@@ -121,8 +121,7 @@ impl Producer for AmqpProducer {
         let confirmed = self.settings.confirm_timeout;
         self.with(|line, deadline| {
             let deadline = confirmed.map_or(deadline, |most| deadline.min(Instant::now() + most));
-            returned += line.publish(&parcels, &mut fates, deadline)?;
-            Ok(())
+            line.publish(&parcels, &mut fates, &mut returned, deadline)
         })?;
         let refused = fates.iter().filter(|fate| **fate == Fate::Refused).count();
         if refused > 0 {
@@ -156,10 +155,10 @@ impl Producer for AmqpProducer {
 
     fn broadcast(&self, exchange: &str, routing_key: &str, payload: &[u8]) -> Result<(), TransportError> {
         let parcels = [self.parcel((exchange, routing_key, payload), false)?];
-        self.with(|line, deadline| match line.publish(&parcels, &mut [Fate::Open], deadline) {
+        self.with(|line, deadline| match line.publish(&parcels, &mut [Fate::Open], &mut 0, deadline) {
             // Listeners declare the exchange: where it is not, nobody listens.
             Err(Fault::Refused(refusal, _)) if refusal.code == 404 => Ok(()),
-            done => done.map(drop),
+            done => done,
         })
     }
 

@@ -306,7 +306,6 @@ mod tests {
 
     #[test]
     fn urls_are_read_as_kombu_reads_them() {
-        // The same URLs through kombu.Connection are in tests/compat/test_amqp_urls.py.
         for (url, place, tls, user, password, vhost) in [
             ("amqp://", "localhost:5672", false, "guest", "guest", "/"),
             ("pyamqp://h", "h:5672", false, "guest", "guest", "/"),
