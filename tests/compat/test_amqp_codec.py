@@ -146,7 +146,7 @@ def test_methods_of_pika_are_read_and_written(mirror: Path, method: amqp_object.
     _, read = frame.decode_frame(again)
     assert isinstance(read, frame.Method)
     _, theirs = frame.decode_frame(written)
-    assert (read.channel_number, vars(read.method)) == (7, vars(theirs.method))  # type: ignore[union-attr]
+    assert (read.channel_number, vars(read.method)) == (7, vars(theirs.method))
     assert again == written
 
 
@@ -158,7 +158,7 @@ def test_properties_of_pika_are_read_and_written(mirror: Path, properties: spec.
     _, read = frame.decode_frame(again)
     assert isinstance(read, frame.Header)
     _, theirs = frame.decode_frame(written)
-    assert (read.body_size, vars(read.properties)) == (size, vars(theirs.properties))  # type: ignore[union-attr]
+    assert (read.body_size, vars(read.properties)) == (size, vars(theirs.properties))
     assert again == written
 
 
@@ -183,7 +183,7 @@ def test_captured_frames_are_read_and_written(mirror: Path, folder: str) -> None
 
 def data_of(header: bytes) -> dict[str, Any]:
     _, read = frame.decode_frame(header)
-    return vars(read.properties)  # type: ignore[union-attr]
+    return vars(read.properties)
 
 
 @pytest.mark.parametrize(

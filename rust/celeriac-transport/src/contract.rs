@@ -144,6 +144,9 @@ pub trait Producer: Send + Sync {
     /// On Redis a batch of more than 32 MB is several steps, a fanout exchange counts who listens, and a message with a
     /// `due_ms` is ready at once: a worker parks it. A connection that breaks before the answer came may have stored it.
     ///
+    /// On RabbitMQ each message is stored by itself: after an error some of a batch may be, and each one that a queue got counts
+    /// once.
+    ///
     /// # Errors
     /// [`TransportError`]; nothing was stored.
     fn publish(&self, batch: &[Publication]) -> Result<usize, TransportError>;

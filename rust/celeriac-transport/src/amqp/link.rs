@@ -349,7 +349,7 @@ mod tests {
             let mut beat = [0; 8];
             line.read_exact(&mut beat).unwrap();
             assert_eq!(&beat, celeriac_protocol::amqp::HEARTBEAT);
-            drop(wait.recv());
+            let _ = wait.recv();
         });
         let mut link = Link::open(&settings, 1, later()).unwrap_or_else(|fault| panic!("{fault:?}"));
         let fault = loop {
