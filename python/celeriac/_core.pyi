@@ -92,8 +92,8 @@ def encode_content(
 ) -> bytes:
     """A whole message as AMQP carries it: what `encode_envelope` is for other brokers. `Message.scan` reads both.
 
-    Properties that AMQP has no place for are left out; `delivery_info` says where it is published to. `mandatory`: it is
-    an error if no queue takes it.
+    Properties that AMQP has no place for are left out; `delivery_info` says where it is published to. `mandatory`: it
+    is an error if no queue takes it.
 
     Raises:
         EncodeError: a header that no table of AMQP holds, or a property that is too long or out of range.
@@ -169,8 +169,8 @@ class Message:
 # --- broker ------------------------------------------------------------------------------------------------------
 
 _Queue = tuple[str, str, str, str] | Mapping[str, object]
-"""A `celeriac._bridge.topology.QueueTable`; or `(name, exchange, exchange_type, routing_key)` of a durable queue with one
-binding, or with none if the exchange is empty."""
+"""A `celeriac._bridge.topology.QueueTable`; or `(name, exchange, exchange_type, routing_key)` of a durable queue with
+one binding, or with none if the exchange is empty."""
 
 _Publication = tuple[str, str, int, int | None, bytes]
 """`(exchange, routing_key, priority, due_ms, envelope)`."""

@@ -1,4 +1,4 @@
-"""A queue, ours or Kombu's, as the core takes it: with its exchanges, bindings and arguments, as Kombu declares them."""
+"""A queue, ours or Kombu's, as the core takes it: exchanges, bindings and arguments as Kombu declares them."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ _ARGUMENTS = {
 def queue_table(queue: Any) -> QueueTable:
     """What the core has to know to declare and to consume `queue`.
 
-    A queue with `bindings` is bound by them alone, as in Kombu; another one by its exchange and routing key. The default
-    exchange is left out: every queue is in it.
+    A queue with `bindings` is bound by them alone, as in Kombu; another one by its exchange and routing key. The
+    default exchange is left out: every queue is in it.
     """
     arguments = dict(getattr(queue, "queue_arguments", None) or {})
     for attribute, (name, units) in _ARGUMENTS.items():

@@ -63,9 +63,7 @@ class Publishing:
             out.headers["compression"] = method
         properties = out.properties
         if self.defaults.amqp:
-            message = encode_content(
-                out.headers, properties, data, content_type, content_encoding, out.mandatory
-            )
+            message = encode_content(out.headers, properties, data, content_type, content_encoding, out.mandatory)
         else:
             message = encode_envelope(out.headers, properties, data, content_type, content_encoding)
         return out.exchange, out.routing_key, properties.get("priority") or 0, out.due_ms, message

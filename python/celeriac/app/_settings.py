@@ -260,9 +260,19 @@ _s("broker_heartbeat", "int", 120, "heartbeat of a worker's connection to Rabbit
 _s("broker_heartbeat_checkrate", "float", 3.0, "no effect: heartbeats are looked at as they are due")
 _s("broker_login_method", "string", None, "how to log in to RabbitMQ: PLAIN (None), AMQPLAIN, EXTERNAL")
 _s("broker_use_ssl", "any", False, "TLS to RabbitMQ: True, or a dict of ca_certs, certfile, keyfile, cert_reqs…")
-_s("broker_pool_limit", "int", 10, "most connections to RabbitMQ that a producer keeps; 0 or None: the transport's default")
+_s(
+    "broker_pool_limit",
+    "int",
+    10,
+    "most connections to RabbitMQ that a producer keeps; 0 or None: the transport's default",
+)
 _s("broker_pool_acquire_timeout", "float", None, "longest wait for one of them, seconds")
-_s("broker_native_delayed_delivery_queue_type", "string", "quorum", "queues in which messages for later wait on RabbitMQ: classic or quorum")
+_s(
+    "broker_native_delayed_delivery_queue_type",
+    "string",
+    "quorum",
+    "queues in which messages for later wait on RabbitMQ: classic or quorum",
+)
 
 _section = "Worker"
 _s("worker_pool", "string", "prefork", "prefork, threads, solo…")

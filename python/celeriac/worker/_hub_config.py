@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from celeriac.app.task import Task
     from celeriac.worker.worker import WorkController
 
+
 def build(
     worker: WorkController, *, children: int, notify: Sequence[str], processes: dict[str, Any] | None = None
 ) -> dict[str, Any]:

@@ -7,6 +7,7 @@ use celeriac_protocol::amqp::{Table, Value};
 
 /// An exchange.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the fields of exchange.declare")]
 pub struct ExchangeSpec {
     /// Name; empty for the default exchange, which nothing can be bound to: every queue is in it under its name.
     pub name: String,
@@ -54,6 +55,7 @@ pub struct Binding {
 /// A queue and how messages get into it. For a consumer, an empty `name` with a fanout exchange stands for a subscription
 /// to its broadcasts while the consumer runs: see [`QueueSpec::subscription`].
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the fields of queue.declare")]
 pub struct QueueSpec {
     /// Name.
     pub name: String,

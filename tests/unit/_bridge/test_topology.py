@@ -39,8 +39,8 @@ def test_a_queue_of_the_default_exchange_has_no_binding() -> None:
 def test_options_become_arguments_and_win_over_them() -> None:
     made = queue_table(
         Queue(
-            "q", queue_arguments={"x-queue-type": "quorum", "x-expires": 1}, max_priority=10, expires=1.5, message_ttl=60,
-            max_length=5, max_length_bytes=1 << 20, consumer_arguments={"x-priority": 3},
+            "q", queue_arguments={"x-queue-type": "quorum", "x-expires": 1}, max_priority=10, expires=1.5,
+            message_ttl=60, max_length=5, max_length_bytes=1 << 20, consumer_arguments={"x-priority": 3},
         )
     )  # fmt: skip
     assert made["arguments"] == {

@@ -67,8 +67,8 @@ pub(super) fn scan(raw: &[u8]) -> Result<Head, Malformed> {
         return Ok(head);
     }
     apply(&mut head, &found, "", false)?;
-    head.eta_ms = typed.eta.map_or(head.eta_ms, ms);
-    head.expires_ms = typed.expires.map_or(head.expires_ms, ms);
+    head.eta_ms = typed.eta.map(ms).or(head.eta_ms);
+    head.expires_ms = typed.expires.map(ms).or(head.expires_ms);
     if let Some(limits) = typed.timelimit {
         (head.time_limit, head.soft_time_limit) = pair(limits)?;
     }
@@ -139,8 +139,8 @@ fn timestamp(view: View<'_>) -> Option<u64> {
     }
 }
 
-fn ms(seconds: u64) -> Option<i64> {
-    Some(i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000)).unwrap_or(i64::MAX))
+fn ms(seconds: u64) -> i64 {
+    i64::try_from(seconds).ok().and_then(|seconds| seconds.checked_mul(1000)).unwrap_or(i64::MAX)
 }
 
 /// `(hard, soft)` in seconds.

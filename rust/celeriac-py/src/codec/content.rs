@@ -39,13 +39,13 @@ pub(super) fn encode_content<'py>(
     };
     let mut into = Vec::with_capacity(768 + body.len());
     content::begin(mandatory, false, &mut into);
-    let info = properties.get_item(intern!(py, "delivery_info"))?;
+    let published = properties.get_item(intern!(py, "delivery_info"))?;
     for name in [intern!(py, "exchange"), intern!(py, "routing_key")] {
-        let given = match &info {
-            Some(info) => info.get_item(name).ok().filter(|given| !given.is_none()),
+        let given = match &published {
+            Some(published) => published.get_item(name).ok().filter(|given| !given.is_none()),
             None => None,
         };
-        let text = given.as_ref().map(|given| given.extract::<&str>()).transpose()?.unwrap_or("");
+        let text = given.as_ref().map(PyAnyMethods::extract::<&str>).transpose()?.unwrap_or("");
         short(py, name.to_str()?, text, &mut into)?;
     }
     let opened = write::open(&mut into);

@@ -244,7 +244,10 @@ fn word(name: &str) -> String {
     let mut word = String::with_capacity(name.len());
     for letter in name.chars() {
         match letter {
-            '%' | '.' | '*' | '#' => word.push_str(&format!("%{:02X}", u32::from(letter))),
+            '%' => word.push_str("%25"),
+            '.' => word.push_str("%2E"),
+            '*' => word.push_str("%2A"),
+            '#' => word.push_str("%23"),
             letter => word.push(letter),
         }
     }

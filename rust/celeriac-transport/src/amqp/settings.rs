@@ -151,7 +151,7 @@ impl Settings {
             "confirm_window" => self.confirm_window = whole(name, value, 1, 65535)?,
             "connect_timeout" | "socket_connect_timeout" => self.connect_timeout = time()?,
             "delayed_queue_type" => match value {
-                "classic" | "quorum" => self.delayed_queue_type = value.to_owned(),
+                "classic" | "quorum" => value.clone_into(&mut self.delayed_queue_type),
                 _ => return Err(format!("{name} is 'classic' or 'quorum', not '{value}'")),
             },
             "failover_strategy" => {
