@@ -225,8 +225,10 @@ class Setup:
     def _open_broker(self, url: Any) -> Any:
         from celeriac._bridge.broker import open_broker
         from celeriac.app._connection import first_url
+        from celeriac.app._transport import transport_options
 
-        return open_broker(first_url(url), self.conf.broker_transport_options, self.conf.publish_timeout)
+        first = first_url(url)
+        return open_broker(first, transport_options(self.conf, first), self.conf.publish_timeout)
 
     def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:
         """The consumers' broker, as a light object (`celeriac.app._connection`)."""

@@ -7,8 +7,6 @@ use celeriac_protocol::amqp::{
     ContentHeader, FrameKind, HEARTBEAT, LongStr, MAX_TABLE_DEPTH, Method, Properties, ShortStr, Table, Value,
     envelope, split, write_ack, write_content, write_method,
 };
-use celeriac_protocol::json::Lexer;
-use celeriac_protocol::{Message, base64};
 use proptest::prelude::*;
 
 fn short() -> impl Strategy<Value = ShortStr> {
@@ -285,79 +283,4 @@ fn what_amqp_cannot_carry_is_refused() {
     }
     let long = format!(r#"{{"content-type": "{}"}}"#, "x".repeat(256));
     assert!(envelope::parts(long.as_bytes()).unwrap_err().to_string().contains("255 bytes"));
-}
-
-/// What a header and a body become for a worker.
-fn joined(header: &ContentHeader, body: &[u8], redelivered: bool) -> Vec<u8> {
-    let (exchange, routing_key) = (ShortStr::literal("x"), ShortStr::literal("k"));
-    let arrival = envelope::Arrival {
-        exchange: &exchange,
-        routing_key: &routing_key,
-        redelivered,
-        delivery_tag: 7,
-        header,
-        body,
-    };
-    envelope::join(&arrival).unwrap()
-}
-
-#[test]
-fn what_celery_sent_by_amqp_is_scanned_as_what_it_sends_by_redis() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/compat/vectors/task-amqp");
-    let mut seen = 0;
-    for file in std::fs::read_dir(folder).unwrap() {
-        let vector: serde_json::Value = serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap();
-        let list = |name: &str| match &vector[name] {
-            serde_json::Value::Array(list) => list.clone(),
-            one => vec![one.clone()],
-        };
-        for (raw, decoded) in list("raw").iter().zip(list("decoded")) {
-            let frames = base64::decode(raw.as_str().unwrap().as_bytes()).unwrap();
-            let mut input = BytesMut::from(&frames[..]);
-            let mut frames = std::iter::from_fn(|| split(&mut input, 1 << 20).unwrap()).skip(1);
-            let header = ContentHeader::read(&frames.next().unwrap().payload).unwrap();
-            let body: Vec<u8> = frames.flat_map(|frame| frame.payload.to_vec()).collect();
-            let envelope = joined(&header, &body, true);
-            let message = Message::scan(envelope.clone().into());
-            let head = message.head.as_ref().unwrap();
-            let theirs = &decoded["headers"];
-            // Protocol 1 has these in the body.
-            let id = theirs["id"].as_str().or_else(|| decoded["body"]["id"].as_str());
-            let task = theirs["task"].as_str().or_else(|| decoded["body"]["task"].as_str());
-            assert_eq!((Some(message.text(&head.id)), Some(message.text(&head.task))), (id, task));
-            assert_eq!((message.body().unwrap(), head.redelivered), (body, true));
-            // All headers, by another reader of JSON. Bytes that JSON cannot hold are shown otherwise in the vectors.
-            let ours: serde_json::Value = serde_json::from_slice(&envelope).unwrap();
-            assert_eq!(ours["headers"].as_object().unwrap().len(), theirs.as_object().unwrap().len());
-            assert_eq!(ours["headers"]["argsrepr"], theirs["argsrepr"]);
-            assert_eq!(ours["properties"]["correlation_id"], decoded["properties"]["correlation_id"]);
-            // And taken apart again, it is what came.
-            let parts = envelope::parts(&envelope).unwrap();
-            let mut again = Vec::new();
-            ContentHeader::write(0, &parts.properties, &mut again);
-            let again = ContentHeader::read(&again.into()).unwrap().properties().unwrap();
-            let before = header.properties().unwrap();
-            assert_eq!((again.headers, again.priority), (before.headers, before.priority));
-            assert_eq!((again.correlation_id, again.reply_to), (before.correlation_id, before.reply_to));
-            seen += 1;
-        }
-    }
-    assert!(seen > 50, "{seen}");
-}
-
-proptest! {
-    #[test]
-    fn whatever_came_becomes_an_envelope_that_json_readers_read(
-        properties in properties(), body in prop::collection::vec(any::<u8>(), 0..100)
-    ) {
-        let (mut raw, mut frame) = (Vec::new(), Vec::new());
-        properties.write(&mut raw).unwrap();
-        ContentHeader::write(body.len() as u64, &raw, &mut frame);
-        let header = ContentHeader::read(&frame.into()).unwrap();
-        let envelope = joined(&header, &body, false);
-        // By our lexer: Python's NaN and Infinity are no JSON to others.
-        let mut lexer = Lexer::new(std::str::from_utf8(&envelope).unwrap());
-        lexer.skip_value().unwrap();
-        lexer.end().unwrap();
-    }
 }

@@ -13,5 +13,6 @@ mod redis;
 mod slots;
 mod sqlite;
 mod tls;
+pub mod topology;
 
 pub use options::{Options, redacted};

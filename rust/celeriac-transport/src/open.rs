@@ -73,6 +73,13 @@ pub fn same_store(
     })
 }
 
+/// Whether a URL's broker speaks AMQP: its messages have the form of `celeriac_protocol::amqp::content`, others' that of the
+/// JSON envelope.
+#[must_use]
+pub fn is_amqp(url: &str) -> bool {
+    matches!(url.split_once(':'), Some(("amqp" | "amqps" | "pyamqp" | "librabbitmq", _)))
+}
+
 enum Settings {
     Sqlite(sqlite::Settings),
     Redis(Box<redis::Settings>),
@@ -86,9 +93,7 @@ fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
             "redis" | "rediss" | "redis+socket" | "redis+cluster" | "rediss+cluster" | "sentinel" | "socket" | "unix",
             _,
         )) => Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?))),
-        Some(("amqp" | "amqps" | "pyamqp" | "librabbitmq", _)) => {
-            Ok(Settings::Amqp(Box::new(amqp::Settings::parse(url, options)?)))
-        }
+        _ if is_amqp(url) => Ok(Settings::Amqp(Box::new(amqp::Settings::parse(url, options)?))),
         _ => Err(TransportError::Config(format!(
             "no transport for '{}': write 'redis://host:6379/0', 'amqp://user:password@host:5672/vhost', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
              'memory://'",

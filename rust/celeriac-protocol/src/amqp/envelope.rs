@@ -1,15 +1,15 @@
 //! The envelope of a message, as it stands on Redis and in our files, to what AMQP carries beside each other: properties with
-//! the headers among them, and the body's own bytes; and back.
+//! the headers among them, and the body's own bytes. What comes by AMQP keeps its own form (`content`).
 //!
 //! Types are those that py-amqp chooses for the same values, so that a reader in Celery sees no difference.
 
 use std::borrow::Cow;
 
-use super::properties::{ContentHeader, Properties};
-use super::table::{MAX_TABLE_DEPTH, Table, Value};
+use super::properties::Properties;
+use super::table::{MAX_TABLE_DEPTH, Value};
 use super::wire::{ShortStr, WireError, Writer};
 use crate::base64;
-use crate::json::{JsonError, Lexer, Number, Problem, Str, unescape, write};
+use crate::json::{JsonError, Lexer, Number, Problem, Str, unescape};
 
 /// A message as AMQP carries it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -247,125 +247,4 @@ fn value(lexer: &mut Lexer<'_>, writer: &mut Writer<'_>, depth: usize) -> Result
         }
     }
     Ok(())
-}
-
-/// A message as it came from a queue.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival<'a> {
-    /// Exchange that it came through last.
-    pub exchange: &'a ShortStr,
-    /// Its routing key.
-    pub routing_key: &'a ShortStr,
-    /// The server says that it was handed over before.
-    pub redelivered: bool,
-    /// Its number on the channel.
-    pub delivery_tag: u64,
-    /// Its properties.
-    pub header: &'a ContentHeader,
-    /// Its bytes.
-    pub body: &'a [u8],
-}
-
-/// Makes the envelope that says the same as a message which came: what a worker would find on Redis. Members stand in the order in
-/// which the scan looks for them.
-///
-/// Texts that are not UTF-8 have their wrong bytes replaced; timestamps become seconds, and decimals floats.
-///
-/// # Errors
-/// [`ContentHeader::properties`]; the message can still be acked, or rejected to a dead-letter exchange.
-pub fn join(arrival: &Arrival<'_>) -> Result<Vec<u8>, WireError> {
-    let properties = arrival.header.properties()?;
-    let mut out = Vec::with_capacity(256 + arrival.body.len() * 4 / 3 + arrival.header.raw().len() * 2);
-    out.extend_from_slice(b"{\"body\": \"");
-    base64::encode(arrival.body, &mut out);
-    out.push(b'"');
-    let member = |name: &str, text: &Option<ShortStr>, out: &mut Vec<u8>| {
-        if let Some(text) = text {
-            out.extend_from_slice(name.as_bytes());
-            write::string(&text.text(), out);
-        }
-    };
-    member(", \"content-encoding\": ", &properties.content_encoding, &mut out);
-    member(", \"content-type\": ", &properties.content_type, &mut out);
-    out.extend_from_slice(b", \"headers\": ");
-    write_table(properties.headers.as_ref().unwrap_or(&Table::default()), &mut out);
-    out.extend_from_slice(b", \"properties\": {\"delivery_info\": {\"exchange\": ");
-    write::string(&arrival.exchange.text(), &mut out);
-    out.extend_from_slice(b", \"routing_key\": ");
-    write::string(&arrival.routing_key.text(), &mut out);
-    if arrival.redelivered {
-        out.extend_from_slice(b", \"redelivered\": true");
-    }
-    out.push(b'}');
-    for (name, text) in [
-        (", \"correlation_id\": ", &properties.correlation_id),
-        (", \"reply_to\": ", &properties.reply_to),
-        (", \"expiration\": ", &properties.expiration),
-        (", \"message_id\": ", &properties.message_id),
-        (", \"type\": ", &properties.kind),
-        (", \"user_id\": ", &properties.user_id),
-        (", \"app_id\": ", &properties.app_id),
-        (", \"cluster_id\": ", &properties.cluster_id),
-    ] {
-        member(name, text, &mut out);
-    }
-    for (name, number) in [
-        (", \"delivery_mode\": ", properties.delivery_mode.map(i64::from)),
-        (", \"priority\": ", properties.priority.map(i64::from)),
-        (", \"timestamp\": ", properties.timestamp.map(u64::cast_signed)),
-    ] {
-        if let Some(number) = number {
-            out.extend_from_slice(name.as_bytes());
-            write::int(number, &mut out);
-        }
-    }
-    out.extend_from_slice(b", \"body_encoding\": \"base64\", \"delivery_tag\": \"");
-    out.extend_from_slice(arrival.delivery_tag.to_string().as_bytes());
-    out.extend_from_slice(b"\"}}");
-    Ok(out)
-}
-
-fn write_table(table: &Table, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (at, (name, value)) in table.0.iter().enumerate() {
-        if at > 0 {
-            out.extend_from_slice(b", ");
-        }
-        write::string(&name.text(), out);
-        out.extend_from_slice(b": ");
-        write_value(value, out);
-    }
-    out.push(b'}');
-}
-
-/// As deep as a table that was read: [`MAX_TABLE_DEPTH`].
-fn write_value(value: &Value, out: &mut Vec<u8>) {
-    match value {
-        Value::Void => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::I8(number) => write::int((*number).into(), out),
-        Value::U8(number) => write::int((*number).into(), out),
-        Value::I16(number) => write::int((*number).into(), out),
-        Value::U16(number) => write::int((*number).into(), out),
-        Value::I32(number) => write::int((*number).into(), out),
-        Value::U32(number) => write::int((*number).into(), out),
-        Value::I64(number) => write::int(*number, out),
-        Value::Timestamp(seconds) => write::int(seconds.cast_signed(), out),
-        Value::F32(number) => write::float((*number).into(), out),
-        Value::F64(number) => write::float(*number, out),
-        Value::Decimal(scale, number) => write::float(f64::from(*number) / 10f64.powi((*scale).into()), out),
-        Value::Str(text) | Value::Bytes(text) => write::string(&text.text(), out),
-        Value::Array(members) => {
-            out.push(b'[');
-            for (at, member) in members.iter().enumerate() {
-                if at > 0 {
-                    out.extend_from_slice(b", ");
-                }
-                write_value(member, out);
-            }
-            out.push(b']');
-        }
-        Value::Table(table) => write_table(table, out),
-    }
 }

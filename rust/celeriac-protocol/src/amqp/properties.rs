@@ -17,6 +17,17 @@ macro_rules! properties {
         }
 
         impl Properties {
+            /// Reads flags and values, and nothing behind them.
+            ///
+            /// # Errors
+            /// A value of unknown type, a length that is wrong, nesting too deep.
+            pub fn from_bytes(bytes: &Bytes) -> Result<Self, WireError> {
+                let mut reader = Reader::new(bytes);
+                let properties = Self::read(&mut reader)?;
+                reader.finish()?;
+                Ok(properties)
+            }
+
             fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
                 let flags = reader.u16()?;
                 if flags & 3 != 0 {
@@ -102,10 +113,7 @@ impl ContentHeader {
     /// # Errors
     /// A value of unknown type, a length that is wrong, nesting too deep.
     pub fn properties(&self) -> Result<Properties, WireError> {
-        let mut reader = Reader::new(&self.properties);
-        let properties = Properties::read(&mut reader)?;
-        reader.finish()?;
-        Ok(properties)
+        Properties::from_bytes(&self.properties)
     }
 
     /// Flags and values as they came.

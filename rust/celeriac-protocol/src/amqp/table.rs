@@ -1,5 +1,7 @@
 //! Field tables: headers of messages, arguments of declarations.
 
+use bytes::Bytes;
+
 use super::wire::{Field, LongStr, Reader, ShortStr, WireError, Writer};
 
 /// Deepest nesting of tables and arrays that is read or written.
@@ -53,6 +55,19 @@ impl Table {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.iter().rev().find(|(key, _)| key.as_bytes() == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// The table of these fields, which have no length before them.
+    ///
+    /// # Errors
+    /// The data ends within a field, the type of a value is unknown, tables nest too deep.
+    pub fn from_fields(fields: &Bytes) -> Result<Self, WireError> {
+        let mut reader = Reader::new(fields);
+        let mut found = Vec::new();
+        while !reader.is_empty() {
+            found.push((reader.short_str()?, Value::read(&mut reader, 0)?));
+        }
+        Ok(Self(found))
     }
 
     /// Adds a field.

@@ -1,5 +1,6 @@
 //! The blocking side: a connection with one channel, in confirm mode, on which calls wait for their answer.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use celeriac_protocol::amqp::{Method, ShortStr};
@@ -18,8 +19,8 @@ pub(crate) struct Parcel<'a> {
     pub(crate) exchange: ShortStr,
     pub(crate) routing_key: ShortStr,
     pub(crate) mandatory: bool,
-    pub(crate) properties: Vec<u8>,
-    pub(crate) body: std::borrow::Cow<'a, [u8]>,
+    pub(crate) properties: Cow<'a, [u8]>,
+    pub(crate) body: Cow<'a, [u8]>,
 }
 
 /// What became of a parcel.

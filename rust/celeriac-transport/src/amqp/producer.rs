@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use celeriac_protocol::Publication;
-use celeriac_protocol::amqp::{Method, ShortStr, Table, envelope};
+use celeriac_protocol::amqp::{Method, Table, content, envelope};
 
+use super::declare::{self, name};
 use super::fault::Fault;
 use super::line::{Fate, Line, Parcel};
 use super::settings::Settings;
@@ -77,22 +78,25 @@ impl AmqpProducer {
                 self.settings.max_bytes
             )));
         }
-        let parts = envelope::parts(payload).map_err(|error| {
+        let wrong = |error: &dyn std::fmt::Display| {
             TransportError::Refused(format!("the message for '{routing_key}' cannot be sent by AMQP: {error}"))
-        })?;
+        };
+        let (properties, body) = if content::is_content(payload) {
+            let sections = content::sections(payload).map_err(|error| wrong(&error))?;
+            (sections.properties.into(), sections.body.into())
+        } else {
+            // Made for another broker: in a worker that takes from one and publishes to the other.
+            let parts = envelope::parts(payload).map_err(|error| wrong(&error))?;
+            (parts.properties.into(), parts.body)
+        };
         Ok(Parcel {
             exchange: name("exchange", exchange)?,
             routing_key: name("routing key", routing_key)?,
             mandatory,
-            properties: parts.properties,
-            body: parts.body,
+            properties,
+            body,
         })
     }
-}
-
-fn name(what: &str, text: &str) -> Result<ShortStr, TransportError> {
-    ShortStr::new(text)
-        .map_err(|_| TransportError::Refused(format!("{what} '{text}' is too long: AMQP allows 255 bytes")))
 }
 
 fn no_store<T>() -> Result<T, TransportError> {
@@ -127,43 +131,21 @@ impl Producer for AmqpProducer {
                 batch.len()
             )));
         }
+        let mandatory = |one: &Publication| content::sections(&one.payload).is_ok_and(|sections| sections.mandatory);
+        if returned > 0 && batch.iter().any(mandatory) {
+            return Err(TransportError::Refused(format!(
+                "no queue took {returned} of {} messages that were sent with mandatory=True (exchange '{}', routing key \
+                 '{}'): declare and bind a queue first",
+                batch.len(),
+                batch[0].exchange,
+                batch[0].routing_key
+            )));
+        }
         Ok(batch.len() - returned)
     }
 
     fn declare(&self, queue: &QueueSpec) -> Result<(), TransportError> {
-        let (exchange, routing_key) = (name("exchange", &queue.exchange)?, name("routing key", &queue.routing_key)?);
-        let name = name("queue", &queue.name)?;
-        let mut methods = Vec::with_capacity(3);
-        if !exchange.is_empty() {
-            methods.push(Method::ExchangeDeclare {
-                exchange: exchange.clone(),
-                kind: self::name("exchange type", &queue.exchange_type)?,
-                passive: false,
-                durable: true,
-                auto_delete: false,
-                internal: false,
-                nowait: false,
-                arguments: Table::default(),
-            });
-        }
-        methods.push(Method::QueueDeclare {
-            queue: name.clone(),
-            passive: false,
-            durable: true,
-            exclusive: false,
-            auto_delete: false,
-            nowait: false,
-            arguments: Table::default(),
-        });
-        if !exchange.is_empty() {
-            methods.push(Method::QueueBind {
-                queue: name,
-                exchange,
-                routing_key,
-                nowait: false,
-                arguments: Table::default(),
-            });
-        }
+        let methods = declare::queue(queue)?;
         self.with(|line, deadline| line.calls(&methods, deadline).map(drop))?;
         if let Ok(mut declared) = self.declared.try_lock() {
             declared.insert(queue.name.clone());

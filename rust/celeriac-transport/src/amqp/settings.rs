@@ -53,18 +53,21 @@ pub(crate) struct Settings {
     pub(crate) client_name: Option<String>,
     /// The name in the server's certificate, if it is not the host's.
     pub(crate) server_name: Option<String>,
+    /// `x-queue-type` of the levels in which delayed messages wait.
+    pub(crate) delayed_queue_type: String,
     /// The URL as it may be shown.
     pub(crate) shown: String,
     /// Which of `nodes` answered last.
     turn: Arc<AtomicUsize>,
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "client_name",
     "confirm_publish",
     "confirm_timeout",
     "confirm_window",
     "connect_timeout",
+    "delayed_queue_type",
     "failover_strategy",
     "heartbeat",
     "login_method",
@@ -135,6 +138,7 @@ impl Settings {
             max_connections: 10,
             client_name: None,
             server_name: None,
+            delayed_queue_type: "quorum".to_owned(),
             shown: String::new(),
             turn: Arc::default(),
         }
@@ -149,6 +153,10 @@ impl Settings {
             "confirm_timeout" => self.confirm_timeout = time()?,
             "confirm_window" => self.confirm_window = whole(name, value, 1, 65535)?,
             "connect_timeout" | "socket_connect_timeout" => self.connect_timeout = time()?,
+            "delayed_queue_type" => match value {
+                "classic" | "quorum" => value.clone_into(&mut self.delayed_queue_type),
+                _ => return Err(format!("{name} is 'classic' or 'quorum', not '{value}'")),
+            },
             "failover_strategy" => {
                 self.failover = match value {
                     "round-robin" => Failover::RoundRobin,
@@ -340,6 +348,7 @@ mod tests {
         let settings = Settings::parse("amqp://h?heartbeat=2.5&confirm_publish=True&read_timeout=3", &table).unwrap();
         assert_eq!((settings.heartbeat, settings.mechanism), (Some(3), Mechanism::AmqPlain));
         assert_eq!(settings.read_timeout, Some(Duration::from_secs(3)));
+        assert_eq!(settings.delayed_queue_type, "quorum");
         assert!(settings.tls.unchecked && settings.nodes[0].tls && settings.tls.ca.is_some());
     }
 
@@ -369,6 +378,7 @@ mod tests {
             ("amqps://h?login_method=EXTERNAL", None, "ssl_certfile"),
             ("amqps://h?ssl_certfile=x", None, "ssl_keyfile"),
             ("amqp://h?heartbeat=often", None, "seconds"),
+            ("amqp://h?delayed_queue_type=stream", None, "'quorum'"),
             ("amqp://h?failover_strategy=next", None, "'shuffle'"),
         ] {
             let table = option.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
