@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::amqp::{self, AmqpProducer};
+use crate::amqp::{self, AmqpConsumer, AmqpProducer};
 use crate::contract::{Consumer, Producer, Results, TransportError};
 use crate::redis::{self, RedisConsumer, RedisProducer, RedisResults};
 use crate::sqlite::{self, SqliteConsumer, SqliteProducer, SqliteResults};
@@ -46,12 +46,7 @@ pub fn consumer(url: &str, options: &Options, timeout: Duration) -> Result<Box<d
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Box::new(SqliteConsumer::new(&settings, timeout)?),
         Settings::Redis(settings) => Box::new(RedisConsumer::new(*settings, timeout)),
-        Settings::Amqp(settings) => {
-            return Err(TransportError::Config(format!(
-                "a worker cannot consume from RabbitMQ ('{}') yet, only publish to it: use Redis or SQLite",
-                settings.shown
-            )));
-        }
+        Settings::Amqp(settings) => Box::new(AmqpConsumer::new(*settings, timeout)?),
     })
 }
 
@@ -68,7 +63,6 @@ pub fn same_store(
     Ok(match (settings(left, left_options)?, settings(right, right_options)?) {
         (Settings::Sqlite(left), Settings::Sqlite(right)) => left.place == right.place,
         (Settings::Redis(left), Settings::Redis(right)) => left.same_store(&right),
-        (Settings::Amqp(left), Settings::Amqp(right)) => left.same_store(&right),
         _ => false,
     })
 }

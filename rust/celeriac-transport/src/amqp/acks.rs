@@ -42,6 +42,7 @@ impl Acks {
     }
 
     /// Deliveries that are open.
+    #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
         self.open.len()
     }

@@ -41,7 +41,6 @@ pub(crate) fn queue(spec: &QueueSpec) -> Result<Vec<Method>, TransportError> {
 ///
 /// # Errors
 /// A name is too long.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the consumer, and for a producer's delayed messages"))]
 pub(crate) fn step(step: &Step) -> Result<Method, TransportError> {
     Ok(match step {
         Step::Exchange(spec) => exchange(spec)?,

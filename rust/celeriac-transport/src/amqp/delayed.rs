@@ -35,6 +35,9 @@ impl Delay {
     /// About 8.5 years. What is due later comes out then, and its receiver sends it round again.
     pub(crate) const LONGEST: Self = Self((1 << LEVELS) - 1);
 
+    /// A second.
+    pub(crate) const SHORTEST: Self = Self(1);
+
     /// Whole seconds from `now_ms` to `due_ms`, wall clock; the rest is waited for by the receiver, who has the `eta`. `None`
     /// below a second: there is nothing to wait for on the way.
     pub(crate) fn whole(due_ms: i64, now_ms: i64) -> Option<Self> {
@@ -64,6 +67,7 @@ impl<'a> Target<'a> {
     /// Of a message published to `exchange` of type `kind` under `routing_key`. `None` for a direct exchange that is named
     /// and for types of plug-ins: which queues it leads to is known to the broker alone. Such a message is sent at once with
     /// its `eta`, and each worker that gets it sends it on to its own queue.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for a producer's delayed messages"))]
     pub(crate) fn of(exchange: &'a str, kind: &str, routing_key: &'a str) -> Option<Self> {
         if exchange.is_empty() {
             return Some(Self::Queue(routing_key));

@@ -8,6 +8,7 @@ use celeriac_protocol::Publication;
 use celeriac_protocol::amqp::{Method, Table, content, envelope};
 
 use super::declare::{self, name};
+use super::delayed::Step;
 use super::fault::Fault;
 use super::line::{Fate, Line, Parcel};
 use super::settings::Settings;
@@ -66,6 +67,12 @@ impl AmqpProducer {
             Ok(_) => Ok(0),
             Err(fault) => Err(fault),
         })
+    }
+
+    /// Makes what delayed messages need.
+    pub(crate) fn carry_out(&self, steps: &[Step]) -> Result<(), TransportError> {
+        let methods = steps.iter().map(declare::step).collect::<Result<Vec<_>, _>>()?;
+        self.with(|line, deadline| line.calls(&methods, deadline).map(drop))
     }
 
     fn parcel<'a>(&self, publication: (&str, &str, &'a [u8]), mandatory: bool) -> Result<Parcel<'a>, TransportError> {

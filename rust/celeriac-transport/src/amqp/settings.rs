@@ -239,11 +239,6 @@ impl Settings {
             name: self.client_name.clone().unwrap_or_else(|| format!("celeriac {}", std::process::id())),
         })
     }
-
-    /// Whether both mean the same server and virtual host for the same user.
-    pub(crate) fn same_store(&self, other: &Self) -> bool {
-        self.nodes == other.nodes
-    }
 }
 
 impl Node {

@@ -437,7 +437,6 @@ impl Connection {
     }
 
     /// Ends a channel; answered by a reply, after which its number is free.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer"))]
     pub(crate) fn close_channel(&mut self, number: u16) -> Result<(), Unsent> {
         self.call(number, &Method::ChannelClose { code: 200, text: ShortStr::default(), class: 0, method: 0 })?;
         if let Some(channel) = self.channel_mut(number) {
@@ -477,7 +476,6 @@ impl Connection {
     }
 
     /// Acks a delivery, or all that are open up to it.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the consumer"))]
     pub(crate) fn ack(&mut self, number: u16, delivery_tag: u64, multiple: bool) -> Result<(), Unsent> {
         self.check()?;
         self.channel(number).filter(|channel| !channel.closing).ok_or(Unsent::NoChannel)?;
