@@ -160,7 +160,9 @@ def test_a_retry_with_countdown_waits_in_rabbitmq(
     settled(server, queue)
 
 
-def test_the_greater_priority_goes_first(server: RabbitServer, queue: str, start_worker: Start, journal: Journal) -> None:
+def test_the_greater_priority_goes_first(
+    server: RabbitServer, queue: str, start_worker: Start, journal: Journal
+) -> None:
     app = build(server.url, None, {"task_default_queue": queue, "task_queues": [Queue(queue, max_priority=9)]})
     for priority in [0, 5, 9, 3]:
         app.tasks["t.note"].apply_async((str(journal), f"p{priority}"), priority=priority)
@@ -171,9 +173,7 @@ def test_the_greater_priority_goes_first(server: RabbitServer, queue: str, start
     app.close()
 
 
-def test_no_more_is_held_than_the_prefetch_allows(
-    server: RabbitServer, queue: str, node: Callable[..., Node]
-) -> None:
+def test_no_more_is_held_than_the_prefetch_allows(server: RabbitServer, queue: str, node: Callable[..., Node]) -> None:
     broker = Broker(server.url)
     broker.declare(queue)
     broker.publish_many([("", queue, 0, None, envelope(str(number))) for number in range(10)])
@@ -190,7 +190,9 @@ def test_no_more_is_held_than_the_prefetch_allows(
 # --- ends -------------------------------------------------------------------------------------------------------
 
 
-def test_a_requeued_message_comes_again_and_says_so(server: RabbitServer, queue: str, node: Callable[..., Node]) -> None:
+def test_a_requeued_message_comes_again_and_says_so(
+    server: RabbitServer, queue: str, node: Callable[..., Node]
+) -> None:
     broker = Broker(server.url)
     broker.declare(queue)
     broker.publish("", queue, 0, None, envelope("a"))
@@ -213,7 +215,9 @@ def test_what_kills_its_children_becomes_a_dead_letter(
     journal: Journal,
     channel: BlockingChannel,
 ) -> None:
-    start_worker(server.url, backend=redis_server.url, env=env(queue, task_max_crashes=3), pool="prefork", concurrency=1)
+    start_worker(
+        server.url, backend=redis_server.url, env=env(queue, task_max_crashes=3), pool="prefork", concurrency=1
+    )
     app.tasks["t.die"].delay(str(journal), "x")
     wait_until(lambda: ready(server, DEAD) == 1, timeout=60, what="dead letter")
     assert journal.lines() == ["x"] * 3

@@ -108,8 +108,8 @@ impl AmqpProducer {
 
 fn no_store<T>() -> Result<T, TransportError> {
     Err(TransportError::Refused(
-        "there is no dead-letter store on RabbitMQ: look into the queue that the dead-letter exchange of your queue feeds \
-         (queue argument x-dead-letter-exchange)"
+        "dead letters on RabbitMQ cannot be listed here: look into the queue 'celeriac.dead' on the server, or the one that the \
+         dead-letter exchange of your queue feeds (queue argument x-dead-letter-exchange)"
             .to_owned(),
     ))
 }
