@@ -401,6 +401,53 @@ def test_a_task_can_be_ended_from_outside(prefork: Bench) -> None:
         sent.get(timeout=10)
 
 
+def _begin_warm_stop(prefork: Bench, name: str, *args: Any, **options: Any) -> tuple[Any, threading.Thread, list[int]]:
+    """Has one of two children run a task while the worker stops; the other has ended. With the pids that are left."""
+    worker = prefork.start(concurrency=2)
+    assert worker.pool is not None
+    pool = worker.pool
+    sent = prefork.send(name, *args, **options)
+    wait_until(lambda: len(pool.running_jobs()) == 1, timeout=10, what="one that runs")
+    stopper = threading.Thread(target=worker.stop)
+    stopper.start()
+    wait_until(lambda: len(pool.info["processes"]) == 1, timeout=10, what="end of the idle child")
+    assert not sent.ready()
+    return sent, stopper, pool.info["processes"]
+
+
+@pytest.mark.parametrize("name", ["wait", "wait_early"])
+def test_a_task_whose_process_dies_in_a_warm_stop_has_failed(prefork: Bench, name: str) -> None:
+    sent, stopper, (pid,) = _begin_warm_stop(prefork, name, "x")
+    os.kill(pid, signal.SIGKILL)
+    stopper.join(10)
+    assert not stopper.is_alive()
+    with pytest.raises(WorkerLostError, match=r"signal 9 \(SIGKILL\)"):
+        sent.get(timeout=5)
+    assert prefork.ready() == 0
+    assert prefork.lines("start") == 1
+
+
+def test_a_hard_limit_in_a_warm_stop_is_told_as_ever(prefork: Bench) -> None:
+    sent, stopper, _ = _begin_warm_stop(prefork, "spin", time_limit=2)
+    stopper.join(10)
+    assert not stopper.is_alive()
+    with pytest.raises(TimeLimitExceeded, match="2"):
+        sent.get(timeout=5)
+    assert prefork.ready() == 0
+
+
+def test_a_warm_stop_ends_although_no_child_can_be_started_to_tell_of_a_dead_one(
+    prefork: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent, stopper, (pid,) = _begin_warm_stop(prefork, "wait", "x")
+    (prefork.folder / "refuse").touch()
+    os.kill(pid, signal.SIGKILL)
+    stopper.join(15)
+    assert not stopper.is_alive()
+    assert f"wait[{sent.id}] was lost with its child" in caplog.text
+    assert (prefork.ready(), sent.state) == (0, "PENDING")
+
+
 def test_a_cold_stop_ends_children_that_listen_to_nothing(prefork: Bench) -> None:
     worker = prefork.start(concurrency=2)
     for _ in range(2):

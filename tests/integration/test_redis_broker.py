@@ -349,6 +349,7 @@ def test_worker_that_starts_at_a_full_server_makes_room(
         start_worker(server.url, backend=backend, env=SHORT, concurrency=2)
         wait_until(lambda: len(set(journal.lines())) == 300, timeout=20, what="all but the first, which goes on again")
         wait_until(lambda: claims(server) == (1, 1), timeout=10, what="the claim of the first")
+        wait_until(lambda: line.zcard("celeriac.workers") == 1, timeout=10, what="end of all that the dead one had")
         with pytest.raises(BrokerFull):
             app.tasks["t.note_late"].apply_async((str(journal.path), "x"), retry=False)
         if results:
@@ -469,6 +470,21 @@ def test_tls_checks_certificates_unless_told_not_to(tmp_path: Path) -> None:
                 assert broker.publish("", "jobs", 0, None, b"x") == 1
         for unchecked in [place, other]:
             assert "certificate" in refusal(unchecked)
+
+
+def test_the_setting_for_tls_holds_for_client_and_worker(tmp_path: Path, start_worker: Start, journal: Journal) -> None:
+    """The URL asks for none."""
+    crt, key = certificate(tmp_path)
+    port = free_port()
+    tls = ["--tls-port", str(port), "--tls-cert-file", str(crt), "--tls-key-file", str(key)]
+    with RedisServer.start(tmp_path, args=[*tls, "--tls-ca-cert-file", str(crt), "--tls-auth-clients", "no"]):
+        url = f"redis://{HOST}:{port}/0"
+        conf = {"broker_use_ssl": {"ssl_ca_certs": str(crt), "ssl_cert_reqs": "required"}}
+        build(url, None, conf).tasks["t.note_late"].delay(str(journal.path), "a")
+        start_worker(url, backend=None, env={"T_CONF": json.dumps(conf)})
+        journal.wait_for(lines=1, timeout=10)
+        with pytest.raises(ImproperlyConfigured, match="certificate"):
+            build(url, None, {"broker_use_ssl": True}).tasks["t.noop"].apply_async(retry=False)
 
 
 def test_sentinels_lead_to_the_new_master(tmp_path: Path, start_worker: Start, journal: Journal) -> None:

@@ -49,7 +49,7 @@ POINTS = {
     "fetch": Point("{claim}", "t.note_late", (), READY, HELD, 0),
     # The worker was there first and blocks. The claim behind the blocking command is what is not heard: the message is
     # on the worker's own list.
-    "wake": Point("RIGHT\r\n$4\r\nLEFT\r\n$2\r\n10\r\n", "t.note_late", (), HELD, HELD, 0),
+    "wake": Point("RIGHT\r\n$4\r\nLEFT\r\n$1\r\n3\r\n", "t.note_late", (), HELD, HELD, 0),
     "start": Point("SADD\r\n$53\r\nceleriac.started.", "t.note_late", (0.4,), HELD, HELD, 0),
     "finish": Point("celeriac.result", "t.note_late", (), HELD, NOTHING, 1),
     # The next attempt is stored in the step that settles the one before it, and is taken by who waits.

@@ -72,6 +72,40 @@ def test_an_exception_is_logged_and_returned(signal: Signal, caplog: pytest.LogC
     assert "broken" in caplog.text
 
 
+class _Listener:
+    def hear(self, **kwargs: Any) -> None:
+        pass
+
+
+def test_of_receivers_that_are_gone_nothing_is_left(signal: Signal) -> None:
+    """At once, and not at the next connect: those who send look at `receivers` first."""
+
+    def stays(**kwargs: Any) -> None:
+        pass
+
+    def goes(**kwargs: Any) -> None:
+        pass
+
+    listener = _Listener()
+    for receiver in (stays, goes, listener.hear):
+        signal.connect(receiver)
+    del receiver, goes, listener
+    gc.collect()
+    assert [held() for _, held, _ in signal.receivers] == [stays]
+
+
+def test_a_receiver_that_goes_while_the_signal_is_changed_is_dropped_after_that(signal: Signal) -> None:
+    """Garbage is collected anywhere, also where the lock is held: then nobody waits for it."""
+    listener = _Listener()
+    signal.connect(listener.hear)
+    with signal.lock:
+        del listener
+        gc.collect()
+        assert len(signal.receivers) == 1
+    assert signal.disconnect(print) is False
+    assert not signal.receivers
+
+
 def test_receivers_are_held_weakly_unless_asked(signal: Signal) -> None:
     signal.connect(lambda **kwargs: None)
     gc.collect()

@@ -224,11 +224,13 @@ class Setup:
 
     def _open_broker(self, url: Any) -> Any:
         from celeriac._bridge.broker import open_broker
+        from celeriac.app._broker_tls import with_tls
         from celeriac.app._connection import first_url
         from celeriac.app._transport import transport_options
 
-        first = first_url(url)
-        return open_broker(first, transport_options(self.conf, first), self.conf.publish_timeout)
+        conf, first = self.conf, first_url(url)
+        place, options = with_tls(first, conf.broker_use_ssl, transport_options(conf, first))
+        return open_broker(place, options, conf.publish_timeout)
 
     def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:
         """The consumers' broker, as a light object (`celeriac.app._connection`)."""

@@ -5,6 +5,7 @@ What stands in the query of a URL is stronger than the rest of the URL, and the 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import re
@@ -47,6 +48,55 @@ _NUMBERS: dict[str, Any] = {
     "socket_read_size": int,
 }
 _FLAGS = frozenset({"retry_on_timeout", "socket_keepalive", "ssl_check_hostname"})
+_TEXTS = frozenset(
+    {
+        "client_name",
+        "credential_provider",
+        "encoding",
+        "encoding_errors",
+        "password",
+        "ssl_ca_certs",
+        "ssl_ca_data",
+        "ssl_ca_path",
+        "ssl_cert_reqs",
+        "ssl_certfile",
+        "ssl_ciphers",
+        "ssl_keyfile",
+        "ssl_min_version",
+        "ssl_password",
+        "username",
+    }
+)
+BROKERS_ONLY = frozenset(
+    {
+        "ack_emulation",
+        "body_encoding",
+        "confirm_publish",
+        "confirm_timeout",
+        "deadletter_queue",
+        "fanout_patterns",
+        "fanout_prefix",
+        "lease",
+        "max_message_bytes",
+        "polling_interval",
+        "priority_steps",
+        "queue_order_strategy",
+        "sentinel_fanout_compat",
+        "sep",
+        "synchronous",
+        "unacked_index_key",
+        "unacked_key",
+        "unacked_mutex_expire",
+        "unacked_mutex_key",
+        "unacked_restore_interval",
+        "unacked_restore_limit",
+        "unacked_restore_throttle",
+        "visibility_timeout",
+        "wait_for_interval",
+    }
+)
+"""Options that may stand in a URL which serves as the broker's, too, and mean nothing here."""
+_OF_SETTINGS = frozenset({"global_keyprefix", "master_name", "min_other_sentinels", "retry_policy", "sentinel_kwargs"})
 _ENCODE = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'"
 _TLS_OF_THE_HUB = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"})
 
@@ -157,9 +207,10 @@ def _parse(url: str, conf: Any) -> Place:
     place.tls = scheme.startswith("rediss") or bool(use_ssl)
     if isinstance(use_ssl, dict):
         params.update(use_ssl)
+    prefix = query.pop("global_keyprefix", _conf_prefix(conf)) if place.nodes else ""
     _apply_query(params, query, tls=place.tls or scheme == "sentinel")
     if place.nodes:
-        place.keyprefix = cluster_prefix(params.pop("global_keyprefix", _conf_prefix(conf)))
+        place.keyprefix = cluster_prefix(prefix)
         if params.pop("db"):
             raise ValueError(
                 "a cluster has database 0 only; leave the number out, also of redis_db: global_keyprefix tells "
@@ -214,8 +265,17 @@ def _apply_query(params: dict[str, Any], query: Mapping[str, str], *, tls: bool)
                 raise ValueError(f"parameter {name!r} must be a number, got {text!r}")
         elif name in _FLAGS:
             params[name] = text.lower() not in {"", "0", "f", "false", "n", "no"}
-        else:
+        elif name in _TEXTS:
             params[name] = text
+        elif name in _OF_SETTINGS:
+            raise ValueError(
+                f"{name!r} is no option of a URL for results; write result_backend_transport_options = {{{name!r}: …}}"
+            )
+        elif name not in BROKERS_ONLY:
+            accepted = sorted(_FLAGS | _NUMBERS.keys() | _TEXTS)
+            near = difflib.get_close_matches(name, [*accepted, *BROKERS_ONLY], n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(accepted)}"
+            raise ValueError(f"unknown option {name!r}; {hint}")
 
 
 def _check_login(parts: SplitResult) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from celeriac._bridge.codec import accept_types
 from celeriac._bridge.topology import queue_table
+from celeriac.app._broker_tls import with_tls
 from celeriac.app._connection import first_url
 from celeriac.app._transport import transport_options
 from celeriac.utils.url import sanitize_url
@@ -25,10 +26,11 @@ def build(
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf
-    url = first_url(conf.broker_read_url)
+    first = first_url(conf.broker_read_url)
+    url, options = with_tls(first, conf.broker_use_ssl, transport_options(conf, first, worker=True))
     return {
         "url": url,
-        "options": transport_options(conf, url, worker=True),
+        "options": options,
         "timeout_ms": int((conf.broker_connection_timeout or 4.0) * 1000),
         "node": worker.hostname,
         "queues": [queue_table(queue) for queue in app.amqp.queues.consume_from.values()],

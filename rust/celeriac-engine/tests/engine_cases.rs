@@ -7,7 +7,7 @@ mod support;
 use bytes::Bytes;
 use celeriac_engine::window::Prefetch;
 use celeriac_engine::{
-    Cycle, Engine, EngineConfig, Failure, Loss, Now, Outcome, Report, Stopping, TaskPolicy, Verdict, Work,
+    Cycle, Engine, EngineConfig, Failure, Loss, Notice, Now, Outcome, Report, Stopping, TaskPolicy, Verdict, Work,
 };
 use celeriac_protocol::delivery::reasons;
 use celeriac_protocol::{DeliveryTag, ResultWrite, Settlement};
@@ -422,6 +422,94 @@ fn a_task_that_was_killed_is_told_of_by_another_child_and_its_neighbours_run_in_
         let run = Verdict::Run;
         assert_eq!(given, [(2, run, false), (3, verdict, true), (4, run, false), (5, run, false)]);
     }
+}
+
+/// What a child that is started while the engine stops is to tell: tags and verdicts.
+fn to_tell(engine: &mut Engine) -> Vec<(u64, Verdict)> {
+    engine.child_up(1);
+    engine.dispatch(at(400_000));
+    let mut given = Vec::new();
+    while let Some(work) = engine.next_work() {
+        if let Work::Dispatch { child, batch } = work {
+            assert_eq!(child, 1);
+            given.extend(batch.iter().map(|one| (one.delivery.tag.0, one.verdict)));
+        }
+    }
+    given
+}
+
+/// `timed` has begun, is acked if it is to be early, and dies while the engine stops, or before that.
+fn dies_in_a_stop(acks_late: bool, before: bool) -> Engine {
+    let mut engine = limited(acks_late);
+    engine.add_child();
+    give(&mut engine, 1, "timed");
+    engine.looked(0, Some((DeliveryTag(1), 0)), at(2_000));
+    stored(&mut engine, at(2_000));
+    let die = |engine: &mut Engine| {
+        engine.child_lost(0, Some(DeliveryTag(1)), &Loss::TimeLimit("0.3".to_owned()), at(300_000));
+    };
+    if before {
+        die(&mut engine);
+    }
+    engine.stop(Stopping::Warm, at(300_000));
+    if !before {
+        die(&mut engine);
+    }
+    engine
+}
+
+#[test]
+fn what_dies_in_a_warm_stop_is_told_by_a_child_that_is_started_for_it() {
+    for (acks_late, before) in [(true, false), (false, false), (true, true), (false, true)] {
+        let mut engine = dies_in_a_stop(acks_late, before);
+        assert!(engine.has_to_tell() && !engine.is_drained(), "{acks_late} {before}");
+        assert_eq!(to_tell(&mut engine), [(1, Verdict::TimeLimit)]);
+        // The one that tells dies as well: the end stays what it was.
+        engine.child_lost(1, Some(DeliveryTag(1)), &Loss::Died("signal 9".to_owned()), at(400_000));
+        assert!(engine.has_to_tell() && !engine.is_drained());
+        assert_eq!(to_tell(&mut engine), [(1, Verdict::TimeLimit)]);
+        assert!(!engine.has_to_tell() && !engine.is_drained());
+        engine.outcome(1, report(1, Outcome::Failure, "TimeLimitExceeded"), at(500_000));
+        let cycle = stored(&mut engine, at(500_000));
+        let results = cycle.results.iter().chain(cycle.ends.iter().flat_map(|end| &end.results));
+        assert_eq!(values(&results.cloned().collect::<Vec<_>>()), ["TimeLimitExceeded"]);
+        assert_eq!(cycle.ends.len(), usize::from(acks_late));
+        assert!(engine.is_drained());
+    }
+}
+
+#[test]
+fn what_nobody_can_tell_in_a_warm_stop_is_settled_and_said() {
+    for (acks_late, given) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut engine = dies_in_a_stop(acks_late, false);
+        if given {
+            to_tell(&mut engine);
+        }
+        engine.leave_untold(at(400_000));
+        if given {
+            engine.child_lost(1, None, &Loss::Died("signal 9".to_owned()), at(400_000));
+        }
+        let cycle = engine.next_cycle(at(400_000));
+        let ends = cycle.as_ref().map_or(&[][..], |cycle| &cycle.ends);
+        let ends: Vec<_> = ends.iter().map(|end| (end.settlement.clone(), end.results.len())).collect();
+        assert_eq!(ends, if acks_late { vec![(Settlement::Ack, 0)] } else { vec![] }, "{given}");
+        if let Some(cycle) = cycle {
+            engine.cycled(cycle.id, &[], []);
+        }
+        assert!(engine.is_drained());
+        let said = |notice: &Notice| matches!(notice, Notice::Error(text) if text.contains("timed[id-1] was lost"));
+        assert_eq!(engine.take_notices().iter().filter(|notice| said(notice)).count(), 1);
+    }
+}
+
+#[test]
+fn a_cold_stop_hands_back_what_was_to_be_told() {
+    let mut engine = dies_in_a_stop(true, false);
+    engine.stop(Stopping::Cold, at(400_000));
+    assert!(!engine.has_to_tell());
+    let ends = engine.next_cycle(at(400_000)).unwrap().ends;
+    let again = Settlement::Requeue { front: true, crashed: false };
+    assert_eq!(ends.into_iter().map(|end| end.settlement).collect::<Vec<_>>(), [again]);
 }
 
 #[test]

@@ -82,6 +82,18 @@ struct Child {
     interrupted: HashSet<DeliveryTag>,
 }
 
+impl Child {
+    fn is_idle(&self) -> bool {
+        self.running.is_none() && self.queued.is_empty()
+    }
+
+    fn start(&mut self, now: Now) {
+        if self.running.is_none() {
+            self.running = self.queued.pop_front().map(|(tag, id)| (tag, id, now.mono_us));
+        }
+    }
+}
+
 struct World {
     engine: Engine,
     now: Now,
@@ -385,13 +397,7 @@ impl World {
             Op::Publish(kind) => self.publish(kind),
             Op::HandOver => self.hand_over(),
             Op::Hear => self.hear(),
-            Op::Start(child) => {
-                let now_us = self.now.mono_us;
-                let child = &mut self.children[child];
-                if child.running.is_none() {
-                    child.running = child.queued.pop_front().map(|(tag, id)| (tag, id, now_us));
-                }
-            }
+            Op::Start(child) => self.children[child].start(self.now),
             Op::Finish(child, outcome) => self.finish(child, outcome),
             Op::Look(child) => {
                 let running = self.children[child].running.as_ref().map(|(tag, _, since)| (*tag, *since));
@@ -401,8 +407,7 @@ impl World {
             Op::Rise(child) => {
                 let state = &mut self.children[child];
                 // A successor has another place, or comes when the one before has ended.
-                let is_empty = state.running.is_none() && state.queued.is_empty();
-                if !state.up && is_empty && self.engine.stopping() == Stopping::No {
+                if !state.up && state.is_idle() && self.engine.stopping() == Stopping::No {
                     state.up = true;
                     state.budget = (child == 1).then_some(BUDGET);
                     self.engine.child_up_for(child, state.budget);
@@ -433,13 +438,35 @@ impl World {
         self.turn()
     }
 
-    /// Warm: children go on until they have nothing; then everything must be settled.
-    fn drain(&mut self, how: Stopping) -> Result<(), TestCaseError> {
+    /// Warm: children go on until they have nothing, or die; then everything must be settled. Of those that are started to
+    /// tell, `tellers` may die; then no more are.
+    fn drain(&mut self, how: Stopping, deadly: bool, mut tellers: u8) -> Result<(), TestCaseError> {
         self.engine.up();
         self.down = false;
         self.engine.stop(how, self.now);
+        self.children.iter_mut().for_each(|child| child.up = false);
         self.turn()?;
+        for child in 0..CHILDREN {
+            if deadly && how == Stopping::Warm {
+                self.die(child, &Loss::Died("signal 9".to_owned()));
+            }
+        }
         for _ in 0..2_000 {
+            if self.engine.has_to_tell() && self.children.iter().all(|child| !child.up) {
+                if tellers == 0 {
+                    self.engine.leave_untold(self.now);
+                } else if let Some(child) = (0..CHILDREN).find(|child| self.children[*child].is_idle()) {
+                    tellers -= 1;
+                    self.die(child, &Loss::Died("exit code 0".to_owned())); // another process takes its place
+                    self.children[child].up = true;
+                    self.engine.child_up(child);
+                    self.turn()?;
+                    if deadly && tellers % 2 == 1 {
+                        self.children[child].start(self.now);
+                        self.die(child, &Loss::Died("signal 9".to_owned()));
+                    }
+                }
+            }
             if self.engine.is_drained() {
                 break;
             }
@@ -447,6 +474,7 @@ impl World {
             for child in 0..CHILDREN {
                 if how == Stopping::Warm {
                     self.finish(child, 0);
+                    self.children[child].start(self.now);
                 }
             }
             self.now.mono_us += 10_000;
@@ -483,6 +511,8 @@ proptest! {
     fn whatever_happens_each_delivery_is_settled_once_and_none_is_forgotten(
         ops in prop::collection::vec(op(), 0..400),
         cold in any::<bool>(),
+        deadly in any::<bool>(),
+        tellers in 0u8..4,
         adaptive in any::<bool>(),
     ) {
         let mut world = World::new(if adaptive { Prefetch::Adaptive } else { Prefetch::Fixed(PREFETCH) });
@@ -490,7 +520,7 @@ proptest! {
         for op in &ops {
             world.apply(op)?;
         }
-        world.drain(if cold { Stopping::Cold } else { Stopping::Warm })?;
+        world.drain(if cold { Stopping::Cold } else { Stopping::Warm }, deadly, tellers)?;
     }
 
     /// Without faults, every task ends exactly once: one result each, and one continuation for each retry.
@@ -527,7 +557,7 @@ proptest! {
             world.apply(&Op::Store)?;
             world.apply(&Op::Pass(7))?;
         }
-        world.drain(Stopping::Warm)?;
+        world.drain(Stopping::Warm, false, 3)?;
         prop_assert!(world.queue.is_empty(), "left: {:?}", world.queue);
         for (number, (_, fate)) in world.messages.iter().enumerate() {
             prop_assert!(matches!(fate, Fate::Acked | Fate::Dead), "{number}: {fate:?}");

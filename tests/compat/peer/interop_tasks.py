@@ -51,6 +51,19 @@ def which_library():
     return library.__name__
 
 
+@app.task(name="i.meet")
+def meet(journal):
+    note(journal, library.__name__)
+    end = time.monotonic() + 60
+    while True:
+        with open(journal) as lines:
+            if {line.strip() for line in lines} == {"celery", "celeriac"}:
+                return library.__name__
+        if time.monotonic() > end:
+            raise TimeoutError("the other library runs nothing")
+        time.sleep(0.01)
+
+
 @app.task(name="i.echo")
 def echo(*args, **kwargs):
     return {"args": list(args), "kwargs": kwargs}

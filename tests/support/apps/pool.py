@@ -69,6 +69,10 @@ def build(folder: Path) -> Celery:
         note(journal, f"end {label}")
         return label
 
+    @app.task(name="wait_early", shared=False)
+    def wait_early(label: str) -> str:
+        return str(wait(label))
+
     @app.task(name="fail", shared=False)
     def fail() -> None:
         raise ValueError("as planned")

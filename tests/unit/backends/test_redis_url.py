@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from celeriac import Celery
+from celeriac._bridge.broker import open_broker
 from celeriac.backends import _redis_url
 from celeriac.backends._slot_connection import owner
 from celeriac.backends.redis import RedisBackend, SentinelBackend
@@ -145,6 +146,11 @@ def test_certificates_are_required_unless_said_otherwise() -> None:
         ("redis://me:secret@h?credential_provider=os.path", "leave one of them out"),
         ("redis://h?credential_provider=no.such.Thing", "'no.such.Thing' cannot be loaded"),
         ("redis://h?credential_provider=os.getcwd", "must be a redis.CredentialProvider"),
+        ("redis://h?socket_timeuot=5", "unknown option 'socket_timeuot'; did you mean 'socket_timeout'?"),
+        ("redis://h?qwertyuiop=5", "unknown option 'qwertyuiop'; there are client_name, credential_provider, "),
+        ("redis://h?visibility_timeuot=5", "did you mean 'visibility_timeout'?"),
+        ("sentinel://h?master_name=m", "result_backend_transport_options = {'master_name': …}"),
+        ("redis://h?global_keyprefix=p", "result_backend_transport_options = {'global_keyprefix': …}"),
     ],
 )
 def test_what_is_wrong_is_said(url: str, text: str) -> None:
@@ -152,6 +158,20 @@ def test_what_is_wrong_is_said(url: str, text: str) -> None:
         place(url)
     assert text in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(_redis_url.BROKERS_ONLY))
+def test_options_of_brokers_are_passed_over(name: str) -> None:
+    """One URL may serve for both."""
+    assert place(f"redis://h/1?{name}=30") == place("redis://h/1")
+    value = "full" if name == "synchronous" else "30"
+    assert open_broker("memory://", {name: value}) is not None  # a transport refuses what none of them knows
+
+
+def test_what_redis_py_takes_is_left_to_it() -> None:
+    found = backend("redis://h?socket_read_size=1000&encoding=ascii&max_connections=7")
+    assert (found.place.params["socket_read_size"], found.place.params["encoding"]) == (1000, "ascii")
+    assert found.client.connection_pool.make_connection() is not None
 
 
 @pytest.mark.parametrize("given", [Provider, Provider(), f"{__name__}.Provider"])

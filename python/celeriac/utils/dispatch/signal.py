@@ -64,6 +64,7 @@ class Signal:
         self.providing_args = frozenset(providing_args or ())
         self.name = name
         self.lock = threading.Lock()
+        self._has_dead = False
         # (receiver key, sender key), reference or receiver, weak?. Replaced whole, never changed: `send` needs no lock.
         self.receivers: tuple[tuple[tuple[Any, Any], Any, bool], ...] = ()
 
@@ -122,12 +123,31 @@ class Signal:
         held: Any = _Retrying(receiver) if retry else receiver
         if weak and not retry:
             is_method = hasattr(receiver, "__self__") and hasattr(receiver, "__func__")
-            held = weakref.WeakMethod(receiver) if is_method else weakref.ref(receiver)
+            refer: Any = weakref.WeakMethod if is_method else weakref.ref
+            held = refer(receiver, self._gone)
         with self.lock:
-            alive = tuple(entry for entry in self.receivers if not entry[2] or entry[1]() is not None)
+            alive = self._alive()
             if not any(entry[0] == key for entry in alive):
                 alive = (*alive, (key, held, weak and not retry))
             self.receivers = alive
+        self._drop_dead()
+
+    def _alive(self) -> tuple[tuple[tuple[Any, Any], Any, bool], ...]:
+        return tuple(entry for entry in self.receivers if not entry[2] or entry[1]() is not None)
+
+    def _gone(self, _: Any) -> None:
+        self._has_dead = True
+        self._drop_dead()
+
+    def _drop_dead(self) -> None:
+        # A receiver may go anywhere, as garbage is collected: also here, and while this thread has the lock. So nobody
+        # waits for it; whoever has it looks again when they are done.
+        while self._has_dead and self.lock.acquire(blocking=False):
+            try:
+                self._has_dead = False
+                self.receivers = self._alive()
+            finally:
+                self.lock.release()
 
     def disconnect(
         self, receiver: Receiver | None = None, sender: Any = None, weak: Any = None, dispatch_uid: Any = None
@@ -142,6 +162,7 @@ class Signal:
             left = tuple(entry for entry in self.receivers if entry[0] != key)
             found = len(left) != len(self.receivers)
             self.receivers = left
+        self._drop_dead()
         return found
 
     def has_listeners(self, sender: Any = None) -> bool:

@@ -210,7 +210,7 @@ impl Engine {
     }
 
     fn gives_back(&self) -> bool {
-        self.window.excess(usize::MAX, 1, None) > 0
+        self.stopping == Stopping::No && self.window.excess(usize::MAX, 1, None) > 0
     }
 
     /// If every child is stuck, the window shrinks to what tasks this long call for, and ready deliveries beyond it go
@@ -285,12 +285,11 @@ impl Engine {
 
     /// A task that no child has any more, and that was not started: next in line, or back to the broker when stopping.
     pub(super) fn back_in_line(&mut self, tag: DeliveryTag, now: Now) {
-        let stopping = self.stopping != Stopping::No;
-        if stopping && self.find_mut(tag).is_some() {
-            self.hand_back(tag, now);
-            return;
+        if self.stopping == Stopping::No || self.is_to_be_told(tag) {
+            self.line_up(tag, true);
+        } else {
+            self.let_go(tag, now);
         }
-        self.line_up(tag, true);
     }
 
     /// A child dropped a task: it will neither start nor end it.
@@ -307,8 +306,17 @@ impl Engine {
             return;
         }
         self.begun(tag, now);
-        let policy = self.find_mut(tag).map(|held| (held.task, held.verdict, held.delivery.crashes));
-        let Some((task, verdict, crashes)) = policy else { return };
+        let Some(held) = self.find(tag) else { return };
+        let (task, verdict, crashes) = (held.task, held.verdict, held.delivery.crashes);
+        if let Some(answer) = held.answer.clone() {
+            // This child was to tell the end, which stays what it is.
+            if self.may_tell() {
+                self.line_up(tag, true);
+            } else {
+                self.settle_untold(tag, answer, now);
+            }
+            return;
+        }
         let (outcome, told_as, cause) = match loss {
             None => (Outcome::Lost, Verdict::Lost, None),
             Some(Loss::Died(how)) => (Outcome::Lost, Verdict::Lost, Some(how)),
@@ -317,9 +325,8 @@ impl Engine {
         let answer = settlement(outcome, verdict, self.tasks.policy(task), crashes, None);
         let owed = self.ledger.get(tag).is_some();
         let requeued = matches!(answer, Settlement::Requeue { .. });
-        if (owed && requeued) || self.stopping != Stopping::No {
-            self.acked.remove(&tag);
-            self.settle(tag, answer, now);
+        if (owed && requeued) || !self.may_tell() {
+            self.settle_untold(tag, answer, now);
             return;
         }
         // It is over, but its end must be told: another child stores WorkerLostError.

@@ -21,7 +21,8 @@ pub(super) const LOOK_US: u64 = 2_000;
 impl Engine {
     /// Gives ready deliveries to children that can take more; see [`Engine::next_work`].
     pub fn dispatch(&mut self, now: Now) {
-        if self.stopping != Stopping::No || self.pending.bytes > MAX_PENDING_BYTES {
+        // In a warm stop nothing is in line but what is to be told, and only children that are started for it are up.
+        if self.stopping == Stopping::Cold || self.pending.bytes > MAX_PENDING_BYTES {
             return;
         }
         self.give_stored(now);
@@ -64,7 +65,7 @@ impl Engine {
     }
 
     /// The first delivery that begins like any other, with its level.
-    fn first_fresh(&mut self) -> Option<(usize, DeliveryTag)> {
+    pub(super) fn first_fresh(&mut self) -> Option<(usize, DeliveryTag)> {
         while let Some(first @ (_, tag)) = self.ready.first() {
             if self.find_mut(tag).is_some() {
                 return Some(first);

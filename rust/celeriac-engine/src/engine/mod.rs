@@ -83,6 +83,8 @@ pub struct Engine {
     pending: Pending,
     received: u64,
     stopping: Stopping,
+    /// Ends of tasks that died with their child are told in a warm stop, too: a child process can be started for that.
+    tells: bool,
     work: VecDeque<Work>,
     notices: Vec<Notice>,
     stats: Stats,
@@ -108,6 +110,7 @@ impl Engine {
             pending: Pending::default(),
             received: 0,
             stopping: Stopping::No,
+            tells: config.limits,
             work: VecDeque::new(),
             notices: Vec::new(),
             stats: Stats::default(),

@@ -1,8 +1,11 @@
 //! Stop: warm lets running tasks end and hands the rest back; cold hands everything back.
+//!
+//! What dies with its child process in a warm stop is told by another child, as ever. The others take nothing any more, so
+//! the hub starts one for it ([`Engine::has_to_tell`]), or says that it cannot ([`Engine::leave_untold`]).
 
 use celeriac_protocol::{DeliveryTag, Settlement};
 
-use super::{Engine, Place, Stopping};
+use super::{Engine, Notice, Place, Stopping};
 use crate::Now;
 
 impl Engine {
@@ -13,6 +16,7 @@ impl Engine {
         }
         self.stopping = how;
         for child in 0..self.children.len() {
+            self.children[child].up = false;
             if !self.children[child].jobs.is_empty() {
                 self.want_recall(child);
             }
@@ -31,12 +35,76 @@ impl Engine {
                     self.pending.started.retain(|of| *of != tag);
                     self.hand_back(tag, now);
                 }
-                Place::Ready | Place::Child(_) => self.hand_back(tag, now),
+                Place::Ready if self.is_to_be_told(tag) => {}
+                Place::Ready | Place::Child(_) => self.let_go(tag, now),
             }
         }
-        // What was acked and never started again (a verdict that waits) has no message to hand back.
-        self.acked.retain(|_, held| matches!(held.place, Place::Child(_)));
-        while self.ready.pop().or_else(|| self.careful.pop()).is_some() {}
+        let mut told = Vec::new();
+        while let Some(tag) = self.ready.pop().or_else(|| self.careful.pop()) {
+            if self.is_to_be_told(tag) {
+                told.push(tag);
+            } else {
+                self.let_go(tag, now);
+            }
+        }
+        for tag in told.into_iter().rev() {
+            self.line_up(tag, true);
+        }
+    }
+
+    /// No child has it, nor will any. Its message goes back, unless it has its answer already.
+    pub(super) fn let_go(&mut self, tag: DeliveryTag, now: Now) {
+        let answer = self.find(tag).and_then(|held| held.answer.clone());
+        match answer {
+            Some(answer) if self.stopping == Stopping::Warm => self.settle_untold(tag, answer, now),
+            _ => {
+                self.acked.remove(&tag); // it was to be told: there is no message to hand back
+                self.hand_back(tag, now);
+            }
+        }
+    }
+
+    /// Its child died with it, and another one can tell of that.
+    pub(super) fn is_to_be_told(&self, tag: DeliveryTag) -> bool {
+        self.may_tell() && self.find(tag).is_some_and(|held| held.answer.is_some())
+    }
+
+    pub(super) fn may_tell(&self) -> bool {
+        match self.stopping {
+            Stopping::No => true,
+            Stopping::Warm => self.tells,
+            Stopping::Cold => false,
+        }
+    }
+
+    /// In a warm stop: the end of a task that died with its child waits for a child to tell it. One must be started, for
+    /// [`Engine::child_up`].
+    pub fn has_to_tell(&mut self) -> bool {
+        self.stopping == Stopping::Warm && self.first_fresh().is_some()
+    }
+
+    /// In a warm stop: no child can be started any more. What was to be told is settled, and its failure stored nowhere.
+    pub fn leave_untold(&mut self, now: Now) {
+        self.tells = false;
+        while let Some(tag) = self.ready.pop() {
+            self.let_go(tag, now);
+        }
+    }
+
+    /// Settles a task that died with its child, which nobody can tell.
+    pub(super) fn settle_untold(&mut self, tag: DeliveryTag, answer: Settlement, now: Now) {
+        if self.stopping == Stopping::Warm
+            && !matches!(answer, Settlement::Requeue { .. })
+            && let Some(delivery) = self.delivery(tag)
+            && let Ok(head) = &delivery.message.head
+        {
+            let (task, id) = (delivery.message.text(&head.task), delivery.message.text(&head.id));
+            let text =
+                format!("{task}[{id}] was lost with its child, and no child is left to store that as its result");
+            self.notices.push(Notice::Error(text));
+        }
+        self.acked.remove(&tag);
+        self.settle(tag, answer, now);
     }
 
     pub(super) fn hand_back(&mut self, tag: DeliveryTag, now: Now) {
@@ -57,6 +125,7 @@ impl Engine {
             Stopping::No => false,
             Stopping::Warm => {
                 self.ledger.held() == 0
+                    && self.acked.is_empty()
                     && self.children.iter().all(|child| child.jobs.is_empty())
                     && self.pending.is_settled()
             }

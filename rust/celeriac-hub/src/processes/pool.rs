@@ -19,6 +19,8 @@ const FIRST_PAUSE_US: u64 = 100_000;
 const LONGEST_PAUSE_US: u64 = 2_000_000;
 /// Between two attempts to have a zygote that stands by.
 const STANDBY_US: u64 = 1_000_000;
+/// Children that may die before they could tell, in a warm stop, of those that died with their tasks.
+const MOST_TELLERS: u32 = 3;
 /// A process's sockets are closed a moment before it can be reaped.
 const REAP_US: u64 = 5_000;
 
@@ -78,6 +80,8 @@ pub(crate) struct Place {
     pub(crate) deaf_us: Option<u64>,
     /// Its socket was closed as it retires and is idle, at that time.
     pub(crate) closed_us: Option<u64>,
+    /// It was started while the pool closes, to tell of tasks that died with their child. It runs none.
+    pub(crate) tells: bool,
 }
 
 impl Place {
@@ -93,6 +97,7 @@ impl Place {
             orphan: false,
             deaf_us: None,
             closed_us: None,
+            tells: false,
         }
     }
 
@@ -146,8 +151,11 @@ pub(crate) struct Pool {
     last_number: u32,
     failures: u32,
     not_before_us: u64,
-    /// No new children.
+    /// No new children, but one at a time that tells.
     pub(crate) closing: bool,
+    /// There is something to tell while the pool closes.
+    pub(crate) untold: bool,
+    tellers_lost: u32,
 }
 
 impl Pool {
@@ -169,12 +177,14 @@ impl Pool {
             failures: 0,
             not_before_us: 0,
             closing: false,
+            untold: false,
+            tellers_lost: 0,
         }
     }
 
     /// A place for a new child, if one is due. It counts as starting from now on.
     pub(crate) fn due(&mut self, now_us: u64) -> Option<ChildId> {
-        if self.closing || self.zygote.is_none() || now_us < self.not_before_us || self.serving() >= self.width {
+        if !self.is_short() || now_us < self.not_before_us {
             return None;
         }
         let found = self.places.iter().position(|place| place.state == State::Vacant);
@@ -184,8 +194,21 @@ impl Pool {
         });
         self.last_number += 1;
         let number = self.last_number;
-        self.places[child] = Place { state: State::Starting, number, since_us: now_us, ..Place::vacant() };
+        let tells = self.closing;
+        self.places[child] = Place { state: State::Starting, number, since_us: now_us, tells, ..Place::vacant() };
         Some(child)
+    }
+
+    fn is_short(&self) -> bool {
+        let tells = |place: &Place| place.tells && place.state != State::Vacant && place.closed_us.is_none();
+        let short =
+            if self.closing { self.untold && !self.places.iter().any(tells) } else { self.serving() < self.width };
+        short && self.zygote.is_some()
+    }
+
+    /// A child can be started to tell.
+    pub(crate) fn can_tell(&self) -> bool {
+        self.zygote.is_some() && self.tellers_lost < MOST_TELLERS
     }
 
     fn serving(&self) -> usize {
@@ -194,7 +217,7 @@ impl Pool {
 
     /// A child to be retired as there are more than wanted; the last one first.
     pub(crate) fn superfluous(&self) -> Option<ChildId> {
-        if self.serving() <= self.width {
+        if self.closing || self.serving() <= self.width {
             return None;
         }
         self.places.iter().rposition(|place| place.state == State::Up)
@@ -290,12 +313,15 @@ impl Pool {
     /// The child is gone. Returns why the worker must end, if it must.
     pub(crate) fn vacate(&mut self, child: ChildId, how: &str, now_us: u64) -> Option<String> {
         let place = std::mem::replace(&mut self.places[child], Place::vacant());
+        if place.tells && place.closed_us.is_none() {
+            self.tellers_lost += 1;
+            self.pause(self.tellers_lost, now_us);
+        }
         if place.state != State::Starting || self.closing {
             return None;
         }
         self.failures += 1;
-        let pause = FIRST_PAUSE_US << self.failures.saturating_sub(1).min(8);
-        self.not_before_us = now_us + pause.min(LONGEST_PAUSE_US);
+        self.pause(self.failures, now_us);
         let serves = self.places.iter().any(|place| place.state == State::Up);
         (self.failures >= MOST_FAILURES && !serves).then(|| {
             format!(
@@ -303,6 +329,12 @@ impl Pool {
                  they logged; an import or a receiver of worker_process_init may have failed"
             )
         })
+    }
+
+    /// After so many failures the next child is not due at once.
+    fn pause(&mut self, failures: u32, now_us: u64) {
+        let pause = FIRST_PAUSE_US << failures.saturating_sub(1).min(8);
+        self.not_before_us = now_us + pause.min(LONGEST_PAUSE_US);
     }
 
     /// Kills those that take too long to start, or to end. False: one was asked for and never made, so the zygote that
@@ -343,11 +375,15 @@ impl Pool {
         let patience = waits.filter_map(|place| self.slow_us(place));
         let deaf = self.places.iter().filter(|place| place.is_live());
         let deaf = deaf.filter_map(|place| place.deaf_us.map(|at| at + self.patience_us));
-        let missing = !self.closing && self.zygote.is_some() && self.serving() < self.width;
         let ending = (!self.ending.is_empty()).then_some(now_us + REAP_US);
         let standby = (!self.closing && self.standby.is_none() && self.zygote.is_some())
             .then(|| self.no_standby_before_us.max(now_us));
-        patience.chain(ending).chain(standby).chain(deaf).chain(missing.then(|| self.not_before_us.max(now_us))).min()
+        patience
+            .chain(ending)
+            .chain(standby)
+            .chain(deaf)
+            .chain(self.is_short().then(|| self.not_before_us.max(now_us)))
+            .min()
     }
 
     pub(crate) fn all_gone(&self) -> bool {

@@ -76,6 +76,7 @@ impl Loop {
             pool.stand_by(now.mono_us);
         }
         self.bury(now);
+        self.see_to_telling(now);
         self.see_off(now);
         self.start_children(now);
     }
@@ -86,11 +87,12 @@ impl Loop {
         if !pool.greeted(child, pid, now.mono_us) {
             return;
         }
-        if self.engine.stopping() != Stopping::No {
+        let tells = pool.places[child].tells && self.engine.has_to_tell();
+        if self.engine.stopping() != Stopping::No && !tells {
             self.links[child].close();
             return;
         }
-        let max_tasks = pool.max_tasks;
+        let max_tasks = pool.max_tasks.filter(|_| !tells);
         self.notices.push(Notice::Child(ChildNews::Up { child, pid }));
         self.engine.child_up_for(child, max_tasks);
     }
@@ -227,6 +229,16 @@ impl Loop {
         format!(", while it ran {}[{}]", message.text(&head.task), message.text(&head.id))
     }
 
+    /// In a warm stop: whether a child is needed that tells of those that died with their tasks, and can be had.
+    fn see_to_telling(&mut self, now: Now) {
+        let Some(pool) = &mut self.pool else { return };
+        pool.untold = self.engine.has_to_tell();
+        if pool.untold && !pool.can_tell() {
+            self.engine.leave_untold(now);
+            pool.untold = false;
+        }
+    }
+
     /// Retiring children that have nothing to do any more are told to end; slow ones are killed.
     fn see_off(&mut self, now: Now) {
         while let Some(child) = self.pool.as_ref().and_then(Pool::superfluous) {
@@ -234,7 +246,8 @@ impl Loop {
         }
         let Some(pool) = &mut self.pool else { return };
         for (child, place) in pool.places.iter_mut().enumerate() {
-            let leaves = place.state == State::Retiring || (pool.closing && place.state != State::Vacant);
+            let awaited = place.tells && pool.untold;
+            let leaves = place.state == State::Retiring || (pool.closing && place.state != State::Vacant && !awaited);
             if leaves && place.closed_us.is_none() && self.links[child].is_idle() {
                 self.links[child].close();
                 place.closed_us = Some(now.mono_us);

@@ -337,3 +337,58 @@ fn a_cold_stop_kills_children_and_hands_back_what_they_ran() {
     zygote.bury(&mut child, KILLED);
     assert_eq!(stopped(&hub), None);
 }
+
+#[test]
+fn in_a_warm_stop_a_child_is_started_to_tell_of_one_that_died_if_there_is_a_zygote() {
+    for tells in [true, false] {
+        let (broker, hub, zygote, other) = start(1);
+        let mut child = zygote.fork();
+        let socket = child.socket.as_ref().unwrap().try_clone().unwrap();
+        let port = child.port();
+        warm_up(&broker, &port, 1, "late");
+        broker.deliver([2], "late");
+        let jobs = batch(&port);
+        assert!(jobs[0].start());
+        hub.stop(false);
+        std::mem::forget((jobs, port));
+        if tells {
+            zygote.bury(&mut child, KILLED);
+            let mut teller = zygote.fork();
+            let port = teller.port();
+            let jobs = batch(&port);
+            assert_eq!((jobs[0].verdict(), jobs[0].cause()), (Verdict::Lost, Some("signal 9 (SIGKILL)")));
+            succeed(&jobs[0]);
+            let (ends, _) = broker.ends(1);
+            assert_eq!((&ends[0].settlement, ends[0].results.len()), (&Settlement::Ack, 1));
+            assert!(matches!(port.wait_next(LONG), Next::End), "it is needed no more");
+            drop(port);
+            zygote.bury(&mut teller, 0);
+        } else {
+            drop((zygote, other));
+            rustix::net::shutdown(&socket, rustix::net::Shutdown::Both).unwrap();
+            let (ends, _) = broker.ends(1);
+            assert_eq!((&ends[0].settlement, ends[0].results.len()), (&Settlement::Ack, 0));
+        }
+        assert_eq!(stopped(&hub), None);
+    }
+}
+
+#[test]
+fn a_warm_stop_gives_up_telling_when_children_that_should_die_at_their_start() {
+    let (broker, hub, zygote, _other) = start(1);
+    let mut child = zygote.fork();
+    let port = child.port();
+    warm_up(&broker, &port, 1, "late");
+    broker.deliver([2], "late");
+    let jobs = batch(&port);
+    assert!(jobs[0].start());
+    hub.stop(false);
+    std::mem::forget((jobs, port));
+    zygote.bury(&mut child, KILLED);
+    for _ in 0..3 {
+        zygote.bury(&mut zygote.fork(), KILLED);
+    }
+    let (ends, _) = broker.ends(1);
+    assert_eq!((&ends[0].settlement, ends[0].results.len()), (&Settlement::Ack, 0));
+    assert_eq!(stopped(&hub), None);
+}

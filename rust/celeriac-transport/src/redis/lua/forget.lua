@@ -14,6 +14,8 @@ if ARGV[2] == '1' then
     return -1
   end
 end
+-- A server without memory refuses LMOVE as the first write of a script; this one removes nothing.
+redis.call('ZREM', KEYS[1], '')
 local at, count = 4, 0
 for _ = 1, tonumber(ARGV[3]) do
   while redis.call('LMOVE', ARGV[at], ARGV[at + 1], 'LEFT', 'RIGHT') do
