@@ -259,7 +259,7 @@ _s("broker_failover_strategy", "string", None, "order of several servers on Rabb
 _s("broker_heartbeat", "int", 120, "heartbeat of a worker's connection to RabbitMQ, seconds; 0: none")
 _s("broker_heartbeat_checkrate", "float", 3.0, "no effect: heartbeats are looked at as they are due")
 _s("broker_login_method", "string", None, "how to log in to RabbitMQ: PLAIN (None), AMQPLAIN, EXTERNAL")
-_s("broker_use_ssl", "any", False, "TLS to RabbitMQ or Redis: True, or a dict of ca_certs, certfile, keyfile, cert_reqs…")
+_s("broker_use_ssl", "any", False, "TLS to RabbitMQ or Redis: True, or a dict of ca_certs, certfile, keyfile…")
 _s(
     "broker_pool_limit",
     "int",

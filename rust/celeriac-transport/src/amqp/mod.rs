@@ -1,8 +1,11 @@
 //! RabbitMQ by AMQP 0-9-1.
 //!
 //! `settings` reads a URL · `connection` is the protocol's state, without a socket · `stream` is the socket, with TLS · `link`
-//! drives a connection over a stream · `fault` says what failures mean · `line` waits for answers · `producer` and
-//! `consumer` are the contract's sides · `actor` is the consumer's thread, `mailbox` its orders, `held` what the hub holds, `publisher` what it sends, made in `letters` · `declare` turns topology into methods · `delayed` is the way of messages that are due later · `acks` makes few frames of many acks.
+//! drives a connection over a stream · `fault` says what failures mean · `line` waits for answers · `declare` turns topology
+//! into methods · `delayed` is the way of messages that are due later.
+//!
+//! `producer` and `consumer` are the contract's sides. The consumer's thread is `actor`, with its orders in `mailbox`; `held` is
+//! what the hub holds, `acks` makes few frames of many acks, `letters` are deliveries that go elsewhere, `publisher` sends them.
 
 mod acks;
 mod actor;

@@ -3,7 +3,7 @@
 //!
 //! Only what the server has confirmed is answered as done; the delivery that it follows from is settled after that.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -28,6 +28,17 @@ pub(crate) struct Letter {
     /// It is the delivery itself on its way elsewhere: that no queue takes it is an error.
     pub(crate) whole: bool,
     pub(crate) needs: Needs,
+}
+
+impl Letter {
+    /// Those of one group are taken by a queue all together, or not at all: of one that is not, none was.
+    fn group(&self) -> &str {
+        match (self.whole, &*self.message.exchange) {
+            (false, _) => "", // an order among them is kept
+            (true, "") => &self.message.routing_key,
+            (true, exchange) => exchange,
+        }
+    }
 }
 
 /// What must be there first.
@@ -61,9 +72,15 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    pub(crate) fn start(settings: Settings, timeout: Duration, mailbox: Arc<Mailbox>) -> Result<Self, TransportError> {
+    pub(crate) fn start(
+        mut settings: Settings,
+        timeout: Duration,
+        mailbox: Arc<Mailbox>,
+    ) -> Result<Self, TransportError> {
         let (orders, inbox) = channel();
         let queue_type = settings.delayed_queue_type.clone();
+        // Nobody would send signs of life between two calls.
+        settings.heartbeat = Some(0);
         let mut work = Work { producer: AmqpProducer::new(settings, timeout), queue_type, declared: HashSet::new() };
         let run = move || work.run(&inbox, &mailbox);
         let thread = std::thread::Builder::new().name("celeriac-amqp-publisher".into()).spawn(run);
@@ -116,14 +133,20 @@ impl Work {
     }
 
     fn publish(&mut self, letters: &[Letter], mut refused: Vec<Refusal>) -> Result<Vec<Refusal>, TransportError> {
-        let all: Vec<&Letter> = letters.iter().collect();
-        match self.send(&all) {
-            Ok(()) => return Ok(refused),
-            Err(error) if error.is_transient() => return Err(error),
-            Err(_) => {}
+        let mut left: Vec<&Letter> = Vec::new();
+        let mut groups: BTreeMap<&str, Vec<&Letter>> = BTreeMap::new();
+        for letter in letters {
+            groups.entry(letter.group()).or_default().push(letter);
+        }
+        for batch in groups.into_values() {
+            match self.send(&batch) {
+                Ok(()) => {}
+                Err(error) if error.is_transient() => return Err(error),
+                Err(_) => left.extend(batch),
+            }
         }
         // One of them is refused: the others must not wait for it.
-        for letter in all {
+        for letter in left {
             if letter.end.is_some() && refused.iter().any(|refusal| refusal.end == letter.end) {
                 continue;
             }
@@ -136,25 +159,23 @@ impl Work {
         Ok(refused)
     }
 
+    /// All of them whole, or none.
     fn send(&mut self, letters: &[&Letter]) -> Result<(), TransportError> {
         for letter in letters {
             self.declare(&letter.needs)?;
         }
-        for whole in [false, true] {
-            let some = letters.iter().filter(|letter| letter.whole == whole);
-            let batch: Vec<Publication> = some.map(|letter| letter.message.clone()).collect();
-            let taken = self.producer.publish(&batch)?;
-            if whole && taken < batch.len() {
-                return Err(TransportError::Refused(format!(
-                    "no queue takes {} of {} messages that were to go back to a queue (the first to '{}'): it is gone, or not \
-                     bound any more",
-                    batch.len() - taken,
-                    batch.len(),
-                    batch[0].routing_key
-                )));
-            }
+        let batch: Vec<Publication> = letters.iter().map(|letter| letter.message.clone()).collect();
+        let taken = self.producer.publish(&batch)?;
+        if letters.iter().all(|letter| !letter.whole) || taken == batch.len() {
+            return Ok(());
         }
-        Ok(())
+        self.declared.clear(); // it may have been deleted
+        Err(TransportError::Refused(format!(
+            "no queue takes {} of {} messages that were to go to a queue (the first to '{}'): it is gone, or not bound any more",
+            batch.len() - taken,
+            batch.len(),
+            batch[0].routing_key
+        )))
     }
 
     fn declare(&mut self, needs: &Needs) -> Result<(), TransportError> {

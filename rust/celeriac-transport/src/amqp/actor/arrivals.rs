@@ -114,6 +114,7 @@ impl Actor {
             "RabbitMQ ended the consumer of queue '{queue}': it was deleted, or moves to another node; it is declared and consumed again"
         )));
         self.publisher.forget();
+        live.forget(&queue);
         self.declare_and_consume(&spec)
     }
 }

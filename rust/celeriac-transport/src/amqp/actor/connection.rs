@@ -89,6 +89,8 @@ impl Live {
                 None => {}
             }
         }
+        // What is left there nobody would be woken for.
+        self.backlog.extend(std::iter::from_fn(|| self.link.connection.event()));
         Ok(replies)
     }
 
@@ -108,24 +110,31 @@ impl Live {
         tag
     }
 
-    /// Begins to consume with the prefetch that is set.
+    /// Begins to consume with the prefetch that is set; ends the consumer that there was, after that: without any, a queue
+    /// that is deleted with its last consumer would go.
     pub(super) fn consume(&mut self, spec: &QueueSpec, deadline: Instant) -> Result<(), Fault> {
         let queue: Arc<str> = spec.name.as_str().into();
         let tag = self.tag(Source::Queue(Arc::clone(&queue)));
-        self.consumers.insert(queue, tag.clone());
+        let before = self.consumers.insert(queue, tag.clone());
         let qos = Method::BasicQos { prefetch_size: 0, prefetch_count: self.prefetch, global: false };
         let consume = consume(declare::name("queue", &spec.name)?, tag, false, spec.consumer_arguments.clone());
-        self.calls(self.channel, &[qos, consume], deadline).map(drop)
+        self.calls(self.channel, &[qos, consume], deadline)?;
+        before.map_or(Ok(()), |tag| self.end(tag))
     }
 
-    /// Has no more of a queue sent, or of any.
-    pub(super) fn cancel(&mut self, queue: Option<&str>) -> Result<(), Fault> {
-        let named = |name: &Arc<str>| queue.is_none_or(|queue| **name == *queue);
-        for (_, consumer_tag) in self.consumers.extract_if(|name, _| named(name)) {
-            let cancel = Method::BasicCancel { consumer_tag, nowait: true };
-            self.link.connection.call(self.channel, &cancel).map_err(|unsent| self.link.peer.unsent(unsent))?;
-        }
-        Ok(())
+    /// Has no more of a queue sent.
+    pub(super) fn cancel(&mut self, queue: &str) -> Result<(), Fault> {
+        self.consumers.remove(queue).map_or(Ok(()), |tag| self.end(tag))
+    }
+
+    /// The server ended the consumer of a queue.
+    pub(super) fn forget(&mut self, queue: &str) {
+        self.consumers.remove(queue);
+    }
+
+    fn end(&mut self, consumer_tag: ShortStr) -> Result<(), Fault> {
+        let cancel = Method::BasicCancel { consumer_tag, nowait: true };
+        self.link.connection.call(self.channel, &cancel).map_err(|unsent| self.link.peer.unsent(unsent))
     }
 
     /// Begins to listen to an exchange.
@@ -229,7 +238,7 @@ impl Actor {
                 self.broadcasts.extend(on.then_some(spec));
                 return Ok(());
             };
-            live.cancel(Some(&broadcast(&exchange)))?;
+            live.cancel(&broadcast(&exchange))?;
             if on {
                 live.subscribe(&spec, deadline)?;
                 self.broadcasts.push(spec);
@@ -238,7 +247,7 @@ impl Actor {
         }
         self.specs.retain(|known| known.name != spec.name);
         if let Some(live) = &mut self.live {
-            live.cancel(Some(&spec.name))?;
+            live.cancel(&spec.name)?;
         }
         if on {
             self.specs.push(spec.clone());
@@ -279,19 +288,16 @@ impl Actor {
         // Hardly ever: the hub's window swings, and each change is a round trip.
         if wanted > before {
             live.prefetch = if before == 0 { wanted } else { wanted.max(before.saturating_mul(2)) };
-        } else if !self.waiting.is_empty() && wanted < before / 4 {
-            live.prefetch = wanted;
+        } else if !self.waiting.is_empty() && wanted < before / 8 {
+            live.prefetch = wanted.max(1);
         } else {
             return Ok(());
         }
         for spec in self.specs.clone() {
             let deadline = self.deadline();
             let Some(live) = &mut self.live else { return Ok(()) };
-            live.cancel(Some(&spec.name))?;
-            if live.prefetch > 0 {
-                let done = live.consume(&spec, deadline);
-                self.consumed(&spec, done)?;
-            }
+            let done = live.consume(&spec, deadline);
+            self.consumed(&spec, done)?;
         }
         if wanted < before {
             self.give_back(None); // another worker may be idle
