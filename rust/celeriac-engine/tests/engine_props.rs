@@ -122,7 +122,7 @@ struct World {
     most: usize,
 }
 
-fn config(prefetch: Prefetch) -> EngineConfig {
+fn config(prefetch: Prefetch, limits: bool) -> EngineConfig {
     let early = TaskPolicy::default();
     let late = TaskPolicy { acks_late: true, reject_on_worker_lost: true, ..early };
     let strict = TaskPolicy { acks_late: true, acks_on_failure: false, ..early };
@@ -132,14 +132,15 @@ fn config(prefetch: Prefetch) -> EngineConfig {
         prefetch,
         tasks: [("early", early), ("late", late), ("strict", strict)].map(|(name, task)| (name.into(), task)).into(),
         max_message_bytes: 2_000,
-        limits: true,
+        limits,
         ..EngineConfig::default()
     }
 }
 
 impl World {
-    fn new(prefetch: Prefetch) -> Self {
-        let mut engine = Engine::new(&config(prefetch));
+    /// `limits`: children are processes.
+    fn new(prefetch: Prefetch, limits: bool) -> Self {
+        let mut engine = Engine::new(&config(prefetch, limits));
         let mut children: Vec<Child> = (0..CHILDREN).map(|_| Child::default()).collect();
         engine.child_up(0);
         children[0].up = true;
@@ -513,9 +514,10 @@ proptest! {
         cold in any::<bool>(),
         deadly in any::<bool>(),
         tellers in 0u8..4,
+        limits in any::<bool>(),
         adaptive in any::<bool>(),
     ) {
-        let mut world = World::new(if adaptive { Prefetch::Adaptive } else { Prefetch::Fixed(PREFETCH) });
+        let mut world = World::new(if adaptive { Prefetch::Adaptive } else { Prefetch::Fixed(PREFETCH) }, limits);
         world.turn()?;
         for op in &ops {
             world.apply(op)?;
@@ -529,7 +531,7 @@ proptest! {
         ops in prop::collection::vec(op(), 0..400),
         adaptive in any::<bool>(),
     ) {
-        let mut world = World::new(if adaptive { Prefetch::Adaptive } else { Prefetch::Fixed(PREFETCH) });
+        let mut world = World::new(if adaptive { Prefetch::Adaptive } else { Prefetch::Fixed(PREFETCH) }, true);
         world.turn()?;
         let calm = |op: &Op| !matches!(
             op,
