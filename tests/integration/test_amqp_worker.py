@@ -291,6 +291,22 @@ def test_a_warm_shutdown_acks_what_ended_and_gives_back_the_rest(
     assert (left + len(journal.lines()), held) == (7, 0)
 
 
+def test_a_warm_shutdown_under_load_loses_and_repeats_nothing(
+    app: Celery, server: RabbitServer, queue: str, start_worker: Start, journal: Journal
+) -> None:
+    sent = [str(number) for number in range(2000)]
+    first = start_worker(server.url, backend=None, env=env(queue), pool="prefork")
+    for line in sent:
+        app.tasks["t.note_late"].delay(str(journal), line)
+    assert first.stop() == 0
+    done = len(journal.lines())
+    start_worker(server.url, backend=None, env=env(queue), pool="prefork")
+    journal.wait_for(lines=len(sent), timeout=40)
+    settled(server, queue)
+    assert done > 0
+    assert sorted(journal.lines()) == sorted(sent)
+
+
 def test_a_restarted_broker_loses_nothing_under_load(
     own: RabbitServer, queue: str, redis_server: RedisServer, start_worker: Start, journal: Journal
 ) -> None:
