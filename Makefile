@@ -32,11 +32,12 @@ $(VENV)/.ready: pyproject.toml .ci/venv
 
 # Debian starts what it installs as a service; a test's server is its own, so that one is not wanted.
 servers: ## Install the servers that tests and benches start (apt-get; as root or with sudo)
-	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null || { \
+	@command -v redis-server >/dev/null && command -v redis-sentinel >/dev/null && command -v rabbitmq-server >/dev/null || { \
 		run=; [ "$$(id -u)" = 0 ] || run=sudo; \
 		$$run apt-get update -qq; \
 		printf '#!/bin/sh\nexit 101\n' | $$run tee /usr/sbin/policy-rc.d >/dev/null; $$run chmod +x /usr/sbin/policy-rc.d; \
-		$$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server redis-sentinel >/dev/null; \
+		$$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			redis-server redis-sentinel rabbitmq-server >/dev/null; \
 		$$run rm -f /usr/sbin/policy-rc.d; \
 	}
 

@@ -130,12 +130,7 @@ fn deliveries(events: &Receiver<Event>, want: usize) -> Vec<Delivery> {
 }
 
 fn jobs() -> QueueSpec {
-    QueueSpec {
-        name: "jobs".into(),
-        exchange: String::new(),
-        exchange_type: "direct".into(),
-        routing_key: "jobs".into(),
-    }
+    QueueSpec::new("jobs")
 }
 
 /// The end of a task that returned something.

@@ -119,12 +119,7 @@ fn drain(url: &str, count: usize, batch: usize, with_results: bool) {
     let (sender, events) = channel();
     let sender = Mutex::new(sender);
     let mut consumer = open::consumer(url, &Options::new(), TIMEOUT).unwrap();
-    let spec = QueueSpec {
-        name: "q".into(),
-        exchange: String::new(),
-        exchange_type: String::new(),
-        routing_key: String::new(),
-    };
+    let spec = QueueSpec::new("q");
     consumer.start(vec![spec], Arc::new(move |event| drop(sender.lock().unwrap().send(event)))).unwrap();
     let mut granted = 2 * batch as u64;
     consumer.submit(Cycle { credit_total: granted, ..Cycle::default() });
@@ -178,12 +173,7 @@ fn end(delivery: &Delivery, with_result: bool, random: &mut u64) -> End {
 /// From the publish to the result in the hands of a thread that waits for it; the worker answers at once.
 fn latency(kind: &str, url: &str, broker: &dyn Producer) {
     let mut consumer = open::consumer(url, &Options::new(), TIMEOUT).unwrap();
-    let spec = QueueSpec {
-        name: "q".into(),
-        exchange: String::new(),
-        exchange_type: String::new(),
-        routing_key: String::new(),
-    };
+    let spec = QueueSpec::new("q");
     let (sender, events) = channel();
     let sender = Mutex::new(sender);
     consumer.start(vec![spec], Arc::new(move |event| drop(sender.lock().unwrap().send(event)))).unwrap();

@@ -81,6 +81,24 @@ def encode_envelope(
         EncodeError: a header or property that JSON cannot hold.
     """
 
+def encode_content(
+    headers: Mapping[str, object],
+    properties: Mapping[str, object],
+    body: bytes,
+    content_type: str,
+    content_encoding: str,
+    mandatory: bool = False,
+    /,
+) -> bytes:
+    """A whole message as AMQP carries it: what `encode_envelope` is for other brokers. `Message.scan` reads both.
+
+    Properties that AMQP has no place for are left out; `delivery_info` says where it is published to. `mandatory`: it
+    is an error if no queue takes it.
+
+    Raises:
+        EncodeError: a header that no table of AMQP holds, or a property that is too long or out of range.
+    """
+
 @final
 class EnvelopeModel:
     """Whole messages that differ in little, with JSON bodies; what they share is encoded once.
@@ -155,8 +173,15 @@ class Message:
 
 # --- broker ------------------------------------------------------------------------------------------------------
 
+_Queue = tuple[str, str, str, str] | Mapping[str, object]
+"""A `celeriac._bridge.topology.QueueTable`; or `(name, exchange, exchange_type, routing_key)` of a durable queue with
+one binding, or with none if the exchange is empty."""
+
 _Publication = tuple[str, str, int, int | None, bytes]
 """`(exchange, routing_key, priority, due_ms, envelope)`."""
+
+def is_amqp(url: str, /) -> bool:
+    """Whether messages for this broker are made by `encode_content`; else by `encode_envelope`."""
 
 @final
 class Broker:
@@ -171,7 +196,7 @@ class Broker:
         """Stores one message. Returns how many queues got it."""
     def publish_many(self, batch: Sequence[_Publication]) -> int:
         """Stores all or none, in one step."""
-    def declare(self, queue: str, exchange: str, exchange_type: str, routing_key: str) -> None: ...
+    def declare(self, queue: _Queue) -> None: ...
     def broadcast(self, exchange: str, routing_key: str, envelope: bytes) -> None: ...
     def purge(self, queue: str) -> int: ...
     def depths(self) -> list[tuple[str, int, int, int]]:
@@ -205,8 +230,8 @@ class ResultStore:
 class Hub:
     """The worker's I/O thread: fetches, holds, hands to the pool, stores results, settles. Never runs Python.
 
-    `config`: url, options, timeout_ms, node, queues (list of (name, exchange, exchange_type, routing_key)), children
-    (number of ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
+    `config`: url, options, timeout_ms, node, queues (list of tables, or of tuples, see `_Queue`), children (number of
+    ports), prefetch (0 unlimited, None adaptive), result_url (None: Python stores results itself),
     result_options (of that store), tasks (name -> dict of acks_late, acks_on_failure, reject_on_worker_lost,
     max_crashes, and of soft_limit_us and hard_limit_us, which only child processes keep), accept (list of content
     types), timezone_offset_ms (for naive dates), max_message_bytes, max_held_bytes (64 MiB), notify (list of notice
@@ -226,7 +251,7 @@ class Hub:
         (None, or text why). Only those in `notify`, and always ready and stopped.
         """
     def revoke(self, task_ids: Sequence[str]) -> None: ...
-    def set_consuming(self, queue: tuple[str, str, str, str], on: bool) -> None: ...
+    def set_consuming(self, queue: _Queue, on: bool) -> None: ...
     def running(self, timeout_ms: int) -> list[tuple[int, int | None, Message, float]]:
         """What runs: `(child, pid or None, message, seconds)`."""
     def resize(self, width: int) -> None:

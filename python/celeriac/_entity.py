@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Broadcast", "Exchange", "Queue", "as_queue"]
+__all__ = ["Broadcast", "Exchange", "Queue", "as_queue", "binding"]
 
 TRANSIENT_DELIVERY_MODE = 1
 PERSISTENT_DELIVERY_MODE = 2
@@ -43,6 +43,8 @@ class Exchange(_Entity):
         auto_delete: goes when its last queue goes.
         delivery_mode: 1 or transient, 2 or persistent; None: ``task_default_delivery_mode``.
         arguments: more, for the broker.
+        passive: it must be there already; else declaring it fails.
+        no_declare: it is there already: it is not declared.
     """
 
     def __init__(
@@ -77,18 +79,43 @@ class Exchange(_Entity):
         return self.name
 
 
+class binding(_Entity):  # noqa: N801 - Kombu's name
+    """How messages get from an exchange into a queue, for a queue that has several.
+
+    Args:
+        exchange: an `Exchange`.
+        routing_key: key, or pattern.
+        arguments: of exchanges of type headers: ``x-match`` and the headers that must match.
+        unbind_arguments: accepted for Kombu's sake.
+    """
+
+    def __init__(
+        self, exchange: Any = None, routing_key: str = "", arguments: Any = None, unbind_arguments: Any = None
+    ) -> None:
+        self.exchange = exchange
+        self.routing_key = routing_key
+        self.arguments = arguments
+        self.unbind_arguments = unbind_arguments
+
+    def __repr__(self) -> str:
+        return f"<binding: {getattr(self.exchange, 'name', self.exchange)}->{self.routing_key}>"
+
+
 class Queue(_Entity):
     """What workers consume, and how messages get into it.
 
     Args:
         name: its name.
-        exchange: an `Exchange` or its name; None: the default one of the app.
+        exchange: an `Exchange` or its name; None: the default one of the app. A list is taken as `bindings`.
         routing_key: key of the binding to the exchange.
         durable, exclusive, auto_delete: as in AMQP.
         queue_arguments: such as ``x-queue-type``.
         max_priority: ``x-max-priority``.
         expires, message_ttl: seconds.
         max_length, max_length_bytes: bounds of the queue.
+        bindings: several of `binding`, which then take the place of `exchange` and `routing_key`.
+        binding_arguments: of the binding to an exchange of type headers.
+        no_declare: it is there already, with its exchange and bindings: nothing is declared.
     """
 
     def __init__(
@@ -117,6 +144,8 @@ class Queue(_Entity):
         **extra: Any,
     ) -> None:
         del channel
+        if isinstance(exchange, (list, tuple, set, frozenset)):
+            exchange, bindings = None, [*exchange, *(bindings or ())]
         self.name = name
         self.exchange: Any = Exchange(exchange) if isinstance(exchange, str) else exchange
         self.routing_key = routing_key

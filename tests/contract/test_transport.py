@@ -335,7 +335,8 @@ def test_fork_while_other_threads_publish_and_wait(broker: Broker, store: Result
 @pytest.mark.parametrize(
     "url",
     [
-        "amqp://me:qwe{}rty@host//",
+        "sqs://me:qwe{}rty@host//",
+        "amqp://me:qwe{}rty@host:x//",
         "redis://:qwe{}rty@host:6379/x",
         "redis://:qwe{}rty@host:x/0",
         "redis://me:qwe{}rty@host:6379/0?nonsense=1",

@@ -26,12 +26,12 @@ def python(library: Library) -> Path:
     return celery_python() if library == "celery" else Path(sys.executable)
 
 
-def environment(library: Library, url: str, conf: Mapping[str, Any]) -> dict[str, str]:
+def environment(library: Library, url: str, conf: Mapping[str, Any], backend: str | None = None) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not key.startswith(("CELERY", "CELERIAC"))}
     env.update(
         INTEROP_LIBRARY=library,
         INTEROP_BROKER=url,
-        INTEROP_BACKEND=url,
+        INTEROP_BACKEND=backend or url,
         INTEROP_CONF=json.dumps(dict(conf)),
         PYTHONPATH=str(PEER),
         PYTHONUNBUFFERED="1",
@@ -41,13 +41,15 @@ def environment(library: Library, url: str, conf: Mapping[str, Any]) -> dict[str
 
 
 class Client:
-    """Sends tasks and reads results with one of the libraries."""
+    """Sends tasks and reads results with one of the libraries. `backend`: where those are, if not with the broker."""
 
-    def __init__(self, library: Library, url: str, conf: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, library: Library, url: str, conf: Mapping[str, Any] | None = None, backend: str | None = None
+    ) -> None:
         self.library = library
         self._process = subprocess.Popen(
             [str(python(library)), str(PEER / "interop_client.py"), str(PEER)],
-            env=environment(library, url, conf or {}),
+            env=environment(library, url, conf or {}, backend),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -104,6 +106,7 @@ def start_worker(
     *,
     name: str,
     conf: Mapping[str, Any] | None = None,
+    backend: str | None = None,
     concurrency: int = 2,
     pool: str = "prefork",
     args: Sequence[str] = (),
@@ -114,7 +117,7 @@ def start_worker(
     ready.unlink(missing_ok=True)
     argv = [str(python(library)), "-m", library, "-A", "interop_tasks", "worker", "-P", pool, "-c", str(concurrency)]
     argv += ["-l", "INFO", "-n", f"{name}@test", *args]
-    env = {**environment(library, url, conf or {}), "T_READY": str(ready)}
+    env = {**environment(library, url, conf or {}, backend), "T_READY": str(ready)}
     worker = Worker(argv, folder=folder, env=env, name=name)
     worker.ready = ready
     if wait:

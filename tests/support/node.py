@@ -6,6 +6,7 @@ import json
 import uuid
 
 from celeriac._bridge import hub as core
+from celeriac._bridge.topology import QueueTable
 from tests.support.waiting import wait_until
 
 Row = tuple[str, str, str, str]
@@ -29,9 +30,9 @@ def envelope(name: str, **headers: object) -> bytes:
 
 
 class Node:
-    """A worker whose only child is the test."""
+    """A worker whose only child is the test. `results`: the URL of their store, if it is not the broker's."""
 
-    def __init__(self, url: str, *queues: Row, prefetch: int = 0) -> None:
+    def __init__(self, url: str, *queues: Row | QueueTable, prefetch: int = 0, results: str | None = None) -> None:
         policy = {"acks_late": True, "acks_on_failure": True, "reject_on_worker_lost": True, "max_crashes": 3}
         self.hub = core.Hub(
             {
@@ -41,7 +42,7 @@ class Node:
                 "queues": list(queues or (JOBS,)),
                 "children": 1,
                 "prefetch": prefetch,
-                "result_url": url,
+                "result_url": results or url,
                 "tasks": {"t": policy},
                 "accept": ["application/json"],
                 "timezone_offset_ms": 0,

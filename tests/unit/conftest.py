@@ -17,7 +17,9 @@ class FakeBroker:
     def __init__(self) -> None:
         self.published: list[Any] = []
         self.batches: list[int] = []
+        self.tables: list[dict[str, Any]] = []
         self.declared: list[tuple[str, str, str, str]] = []
+        """The bindings of `tables`: queue, exchange, its type, routing key."""
         self.failures: list[Exception] = []
 
     def publish(self, *publication: Any) -> int:
@@ -33,8 +35,10 @@ class FakeBroker:
         self.batches.append(len(batch))
         return len(batch)
 
-    def declare(self, *queue: Any) -> None:
-        self.declared.append(queue)
+    def declare(self, queue: Any) -> None:
+        self.tables.append(queue)
+        rows = [(row["exchange"]["name"], row["exchange"]["type"], row["routing_key"]) for row in queue["bindings"]]
+        self.declared += [(queue["name"], *row) for row in rows]
 
     def close(self) -> None:
         pass

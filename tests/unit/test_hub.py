@@ -425,7 +425,7 @@ def test_a_forked_child_is_refused(make_node: Callable[..., Node]) -> None:
     [
         ({"children": 0}, "at least one child"),
         ({"notify": ["gossip"]}, "no notice of kind 'gossip'"),
-        ({"url": "amqp://:secret@cache/0"}, "no transport for"),
+        ({"url": "sqs://:secret@cache/0"}, "no transport for"),
     ],
 )
 def test_a_wrong_configuration_is_refused(changes: dict[str, Any], text: str) -> None:

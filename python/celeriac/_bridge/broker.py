@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
 
+    from celeriac._bridge.topology import QueueTable
+
 Publication: TypeAlias = tuple[str, str, int, "int | None", bytes]
 """`(exchange, routing_key, priority, due_ms, envelope)`; `due_ms` is wall clock, ms since the epoch, None for now."""
 
@@ -58,13 +60,22 @@ class Broker:
         """Stores all or none, in one step. Returns how many queues got a message, summed over the batch."""
         return self._core.publish_many(batch)
 
-    def declare(self, queue: str, exchange: str = "", exchange_type: str = "direct", routing_key: str = "") -> None:
-        """Makes the queue, its exchange and the binding, where they are missing.
+    def declare(
+        self, queue: str | QueueTable, exchange: str = "", exchange_type: str = "direct", routing_key: str = ""
+    ) -> None:
+        """Makes the queue, its exchanges and bindings, where they are missing.
+
+        Args:
+            queue: the queue's table; or the name of a durable one without arguments, to which the rest belongs.
+            exchange: what it is bound to; empty: the default exchange alone.
+            exchange_type: of `exchange`.
+            routing_key: of the binding.
 
         Raises:
-            BrokerRefused: the exchange exists with another type, or the broker has no such type.
+            BrokerRefused: something exists with another type or other arguments, or the broker has no such type.
+            EncodeError: an argument that no table of AMQP holds.
         """
-        self._core.declare(queue, exchange, exchange_type, routing_key)
+        self._core.declare((queue, exchange, exchange_type, routing_key) if isinstance(queue, str) else queue)
 
     def broadcast(self, exchange: str, routing_key: str, envelope: bytes) -> None:
         """Sends to whoever listens to the fanout exchange at this moment."""
@@ -144,6 +155,9 @@ class ResultStore:
 
     def __repr__(self) -> str:
         return f"<ResultStore {self.url}>"
+
+
+is_amqp = _core.is_amqp
 
 
 def open_broker(url: str, options: Mapping[str, object] | None = None, timeout: float | None = None) -> Broker:

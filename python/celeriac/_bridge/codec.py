@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from celeriac import _core
 from celeriac._bridge._compression import compress, decompress, register_compression
-from celeriac._core import EnvelopeModel, Message, bounded_repr, encode_envelope, new_id, new_ids
+from celeriac._core import EnvelopeModel, Message, bounded_repr, encode_content, encode_envelope, new_id, new_ids
 from celeriac.exceptions import (
     ContentDisallowed,
     DecodeError,
@@ -35,6 +35,7 @@ __all__ = [
     "content_type_of",
     "decompress",
     "dumps",
+    "encode_content",
     "encode_envelope",
     "json_dumps",
     "json_loads",

@@ -24,6 +24,7 @@ from celeriac._core import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from celeriac._bridge.topology import QueueTable
     from celeriac._core import Message
 
 __all__ = [
@@ -38,13 +39,9 @@ __all__ = [
     "Hub",
     "Job",
     "Port",
-    "QueueRow",
     "ResultWrite",
     "child_port",
 ]
-
-QueueRow: TypeAlias = "tuple[str, str, str, str]"
-"""`(name, exchange, exchange_type, routing_key)`."""
 
 ResultWrite: TypeAlias = "tuple[str, bytes, int | None, bool]"
 """`(key, value, expires_ms, success)`; `expires_ms` is wall clock, ms since the epoch, None for never."""
@@ -91,8 +88,8 @@ class Hub:
         """Tasks that must not start any more here; what runs goes on."""
         self._core.revoke(list(task_ids))
 
-    def set_consuming(self, queue: QueueRow, on: bool) -> None:
-        """Consumes one more queue, or one less; what is held of it stays held."""
+    def set_consuming(self, queue: QueueTable | tuple[str, str, str, str], on: bool) -> None:
+        """Consumes one more queue, or one less; what is held of it stays held. A tuple is that of `_core._Queue`."""
         self._core.set_consuming(queue, on)
 
     def running(self, timeout_ms: int) -> list[tuple[int, int | None, Message, float]]:

@@ -35,11 +35,13 @@ def publications(
     """``(publications, queues to declare)`` of calls for which `alike` holds; one id a call, at least one call.
 
     Returns:
-        None if their bodies are not plain JSON: then each is encoded by itself.
+        None if their bodies are not plain JSON, or the broker speaks AMQP: then each is encoded by itself.
 
     Raises:
         As `AMQP.message` and `AMQP.encode`.
     """
+    if amqp.defaults.amqp:
+        return None
     model = amqp.message(name, ids[0], *calls[0], options, task)
     if model.serializer != "json" or model.compression:
         return None

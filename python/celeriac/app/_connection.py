@@ -22,8 +22,8 @@ _warned: set[str] = set()
 def first_url(url: Any) -> str:
     """The URL as the core wants it, of a setting that may be a list, or one text with semicolons.
 
-    Redis' transport takes several servers and goes to the next one where one is away. Others have one place; that more
-    are named is told in one warning.
+    The transports of Redis and RabbitMQ take several servers and go to the next one where one is away. Others have one
+    place; that more are named is told in one warning.
     """
     urls = [text for part in (url.split(";") if isinstance(url, str) else url) if (text := str(part).strip())]
     if len(urls) > 1 and all(text.partition("://")[0] in _FAIL_OVER for text in urls):
@@ -37,7 +37,7 @@ def first_url(url: Any) -> str:
     return urls[0] if urls else ""
 
 
-_FAIL_OVER = frozenset({"redis", "rediss", "redis+socket", "sentinel"})
+_FAIL_OVER = frozenset({"amqp", "amqps", "pyamqp", "redis", "rediss", "redis+socket", "sentinel"})
 
 
 class Connection:

@@ -39,6 +39,7 @@ class Outgoing:
         "exchange",
         "headers",
         "kwargs",
+        "mandatory",
         "properties",
         "routing_key",
         "serializer",
@@ -50,6 +51,7 @@ class Outgoing:
     exchange: str
     routing_key: str
     due_ms: int | None
+    mandatory: bool
     serializer: str
     compression: str | None
     args: Any

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from celeriac import signals
-from celeriac._bridge.codec import compress, dumps, encode_envelope
+from celeriac._bridge.codec import compress, dumps, encode_content, encode_envelope
+from celeriac._bridge.topology import queue_table
 from celeriac._forks import forks
 from celeriac.app.context import collecting
 from celeriac.exceptions import BrokerUnavailable, OperationalError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from celeriac.app.base import Celery
     from celeriac.app.context import Publication
 
-__all__ = ["Publishing", "bindings", "task_message"]
+__all__ = ["Publishing", "task_message"]
 
 
 class task_message(NamedTuple):  # noqa: N801 - Celery's name
@@ -61,8 +62,11 @@ class Publishing:
             data, method = compress(data, out.compression)
             out.headers["compression"] = method
         properties = out.properties
-        envelope = encode_envelope(out.headers, properties, data, content_type, content_encoding)
-        return out.exchange, out.routing_key, properties.get("priority") or 0, out.due_ms, envelope
+        if self.defaults.amqp:
+            message = encode_content(out.headers, properties, data, content_type, content_encoding, out.mandatory)
+        else:
+            message = encode_envelope(out.headers, properties, data, content_type, content_encoding)
+        return out.exchange, out.routing_key, properties.get("priority") or 0, out.due_ms, message
 
     def publication(self, name: str, task_id: str, args: Any = None, kwargs: Any = None, **options: Any) -> Publication:
         """``(exchange, routing_key, priority, due_ms, envelope)`` of a call; sends `before_task_publish`."""
@@ -220,17 +224,5 @@ class Publishing:
                 queue = self.queues[queue]
             if queue.name in self._declared or getattr(queue, "no_declare", False):
                 continue
-            for name, exchange, kind, key in bindings(queue):
-                self.app.broker.declare(name, exchange, kind, key)
+            self.app.broker.declare(queue_table(queue))
             self._declared.add(queue.name)
-
-
-def bindings(queue: Any) -> list[tuple[str, str, str, str]]:
-    """``(queue, exchange, exchange type, routing key)`` of a queue, one for each of its bindings."""
-    found = getattr(queue, "bindings", None) or [queue]
-    rows = []
-    for each in found:
-        exchange = getattr(each, "exchange", None) or queue.exchange
-        name, kind = getattr(exchange, "name", "") or "", getattr(exchange, "type", None) or "direct"
-        rows.append((queue.name, name, kind, getattr(each, "routing_key", None) or ""))
-    return rows

@@ -90,7 +90,8 @@ class Queues(dict[str, Any]):
         if not hasattr(queue, "exchange"):
             return self.add_compat(str(queue), **kwargs)
         queue = as_queue(queue)
-        if not queue.routing_key and self.default_routing_key is not None and not _is_keyless(queue):
+        if not queue.routing_key and self.default_routing_key is not None:
+            # Of a fanout exchange, too: on Redis the key is part of the channel that senders publish to.
             queue = copy(queue)
             queue.routing_key = self.default_routing_key
         return self._add(queue)
@@ -162,7 +163,3 @@ class Queues(dict[str, Any]):
         if not lines:
             return ""
         return (pad if indent_first else "") + f"\n{pad}".join(lines)
-
-
-def _is_keyless(queue: Any) -> bool:
-    return getattr(queue.exchange, "type", None) in ("fanout", "headers")

@@ -255,14 +255,24 @@ _s("broker_connection_retry", "bool", True, "connect again after a loss")
 _s("broker_connection_retry_on_startup", "bool", None, "also at the start; None: as `broker_connection_retry`")
 _s("broker_connection_max_retries", "int", 100, "None: for ever")
 _s("broker_channel_error_retry", "bool", False, "errors of a channel count as connection errors")
-_s("broker_failover_strategy", "string", None, "round-robin (None) or shuffle")
-_s("broker_heartbeat", "int", 120, "AMQP heartbeat, seconds")
-_s("broker_heartbeat_checkrate", "float", 3.0, "checks a heartbeat")
-_s("broker_login_method", "string", None, "PLAIN, EXTERNAL…")
-_s("broker_use_ssl", "any", False, "True, or a dict of TLS options")
-_s("broker_pool_limit", "int", 10, "connections of a producer's pool")
+_s("broker_failover_strategy", "string", None, "order of several servers on RabbitMQ: round-robin (None) or shuffle")
+_s("broker_heartbeat", "int", 120, "heartbeat of a worker's connection to RabbitMQ, seconds; 0: none")
+_s("broker_heartbeat_checkrate", "float", 3.0, "no effect: heartbeats are looked at as they are due")
+_s("broker_login_method", "string", None, "how to log in to RabbitMQ: PLAIN (None), AMQPLAIN, EXTERNAL")
+_s("broker_use_ssl", "any", False, "TLS to RabbitMQ or Redis: True, or a dict of ca_certs, certfile, keyfile…")
+_s(
+    "broker_pool_limit",
+    "int",
+    10,
+    "most connections to RabbitMQ that a producer keeps; 0 or None: the transport's default",
+)
 _s("broker_pool_acquire_timeout", "float", None, "longest wait for one of them, seconds")
-_s("broker_native_delayed_delivery_queue_type", "string", "quorum", "classic or quorum (RabbitMQ)")
+_s(
+    "broker_native_delayed_delivery_queue_type",
+    "string",
+    "quorum",
+    "queues in which messages for later wait on RabbitMQ: classic or quorum",
+)
 
 _section = "Worker"
 _s("worker_pool", "string", "prefork", "prefork, threads, solo…")
@@ -280,7 +290,7 @@ _s("worker_eta_task_limit", "int", None, "most ETA tasks held")
 _s("worker_enable_prefetch_count_reduction", "bool", True, "fewer deliveries after a reconnection")
 _s("worker_cancel_long_running_tasks_on_connection_loss", "bool", False, "")
 _s("worker_deduplicate_successful_tasks", "bool", False, "a redelivered task that has succeeded does not run again")
-_s("worker_detect_quorum_queues", "bool", True, "")
+_s("worker_detect_quorum_queues", "bool", True, "no effect: prefetch is by consumer for every type of queue")
 _s("worker_soft_shutdown_timeout", "float", 0.0, "seconds between a cold shutdown's signal and its start")
 _s("worker_enable_soft_shutdown_on_idle", "bool", False, "")
 _s("worker_max_tasks_per_child", "int", None, "a process is replaced after so many tasks")

@@ -226,9 +226,10 @@ class Setup:
         from celeriac._bridge.broker import open_broker
         from celeriac.app._broker_tls import with_tls
         from celeriac.app._connection import first_url
+        from celeriac.app._transport import transport_options
 
-        conf = self.conf
-        place, options = with_tls(first_url(url), conf.broker_use_ssl, conf.broker_transport_options)
+        conf, first = self.conf, first_url(url)
+        place, options = with_tls(first, conf.broker_use_ssl, transport_options(conf, first))
         return open_broker(place, options, conf.publish_timeout)
 
     def connection_for_read(self, url: Any = None, **kwargs: Any) -> Any:

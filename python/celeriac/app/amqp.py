@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from celeriac._bridge.broker import is_amqp
 from celeriac._bridge.codec import bounded_repr, new_id
 from celeriac._entity import Exchange, Queue, is_broadcast
+from celeriac.app._connection import first_url
 from celeriac.app._message import Outgoing, eta_and_due, expiry, origin
 from celeriac.app._option_values import check_option_values
 from celeriac.app._options import CALL_OPTIONS, PLAIN_OPTIONS, check_option_names
@@ -52,6 +54,8 @@ class _Defaults:
         self.retry_policy: dict[str, Any] = dict(conf.task_publish_retry_policy or {})
         self.timeout_s: float | None = conf.publish_timeout
         self.has_routes = bool(amqp.router.routes)
+        self.amqp = is_amqp(first_url(conf.broker_write_url))
+        """Messages are made in AMQP's form."""
         exchange, key, mode, declare = amqp.destination({"queue": amqp.default_queue}, conf.task_default_delivery_mode)
         self.exchange, self.routing_key, self.queue_mode, self.declare = exchange, key, mode, declare
 
@@ -248,6 +252,7 @@ class AMQP(Publishing):
         routing_key = out.routing_key = defaults.routing_key
         out.declare = defaults.declare
         out.due_ms = out.eta = None
+        out.mandatory = False
         out.serializer = get("serializer") or defaults.serializer
         out.compression = defaults.compression
         out.headers = {
@@ -299,6 +304,7 @@ class AMQP(Publishing):
         get = options.get
         expires_text = seconds_left = None
         out.eta = out.due_ms = None
+        out.mandatory = bool(get("mandatory"))
         if get("countdown") or get("eta"):
             out.eta, out.due_ms = eta_and_due(get("countdown"), get("eta"), self.app.now())
         if get("expires") is not None:

@@ -6,8 +6,10 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from celeriac._bridge.codec import accept_types
+from celeriac._bridge.topology import queue_table
 from celeriac.app._broker_tls import with_tls
 from celeriac.app._connection import first_url
+from celeriac.app._transport import transport_options
 from celeriac.utils.url import sanitize_url
 
 if TYPE_CHECKING:
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
     from celeriac.app.task import Task
     from celeriac.worker.worker import WorkController
 
-QueueRow = tuple[str, str, str, str]
-"""`(name, exchange, exchange_type, routing_key)`."""
-
 
 def build(
     worker: WorkController, *, children: int, notify: Sequence[str], processes: dict[str, Any] | None = None
@@ -27,13 +26,14 @@ def build(
     """The configuration of the worker's hub (see `Hub` in `_core.pyi` for its keys)."""
     app = worker.app
     conf = app.conf
-    url, options = with_tls(first_url(conf.broker_read_url), conf.broker_use_ssl, conf.broker_transport_options)
+    first = first_url(conf.broker_read_url)
+    url, options = with_tls(first, conf.broker_use_ssl, transport_options(conf, first, worker=True))
     return {
         "url": url,
         "options": options,
         "timeout_ms": int((conf.broker_connection_timeout or 4.0) * 1000),
         "node": worker.hostname,
-        "queues": [queue_row(queue) for queue in app.amqp.queues.consume_from.values()],
+        "queues": [queue_table(queue) for queue in app.amqp.queues.consume_from.values()],
         "children": children,
         "prefetch": prefetch(children, worker.prefetch_multiplier, disabled=worker.disable_prefetch),
         "result_url": result_url(app),
@@ -65,14 +65,6 @@ def shown_broker_url(app: Celery) -> str:
 def is_of_one_process(app: Celery) -> bool:
     """Whether no other process can use the app's broker."""
     return first_url(app.conf.broker_read_url).startswith("memory:")
-
-
-def queue_row(queue: Any) -> QueueRow:
-    """A queue (ours or Kombu's) as the hub wants it."""
-    exchange = queue.exchange
-    name = getattr(exchange, "name", exchange) or ""
-    kind = getattr(exchange, "type", None) or "direct"
-    return str(queue.name), str(name), str(kind), str(queue.routing_key or queue.name)
 
 
 def task_policy(app: Celery, task: Task[..., Any]) -> dict[str, Any]:

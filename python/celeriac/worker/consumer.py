@@ -45,7 +45,7 @@ class Consumer:
         **options: Any,
     ) -> None:
         """Consumes one more queue, made up from its name if it is not configured."""
-        from celeriac.worker._hub_config import queue_row
+        from celeriac._bridge.topology import queue_table
 
         queues = self.app.amqp.queues
         name = queue if isinstance(queue, str) else queue.name
@@ -58,14 +58,14 @@ class Consumer:
         else:
             found = queues[name]
         if self.hub is not None:
-            self.hub.set_consuming(queue_row(found), True)
+            self.hub.set_consuming(queue_table(found), True)
 
     def cancel_task_queue(self, queue: Any) -> None:
         """Stops consuming a queue; what is held of it stays held."""
-        from celeriac.worker._hub_config import queue_row
+        from celeriac._bridge.topology import queue_table
 
         name = queue if isinstance(queue, str) else queue.name
         found = self.app.amqp.queues[name]
         self.app.amqp.queues.deselect([name])
         if self.hub is not None:
-            self.hub.set_consuming(queue_row(found), False)
+            self.hub.set_consuming(queue_table(found), False)

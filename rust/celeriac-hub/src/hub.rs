@@ -116,7 +116,7 @@ impl Hub {
         mut config: HubConfig,
         processes: ProcessConfig,
     ) -> std::io::Result<Self> {
-        let bell = Arc::new(crate::processes::bell::Bell::new()?);
+        let bell = Arc::new(celeriac_transport::bell::Bell::new()?);
         let (inbox, outlet) = Inbox::new();
         config.engine.children = 0; // places are added as processes are started
         config.engine.limits = true;

@@ -1,17 +1,17 @@
 //! The hub's inbox: what the transport, children of this process and the main thread have to say.
 //!
 //! A hub without child processes sleeps on the channel. One that has some sleeps in `poll`, on their sockets and a bell
-//! (`bell.rs`), which is rung only while it sleeps: a busy hub costs its callers no syscall.
+//! (`celeriac_transport::bell`), which is rung only while it sleeps: a busy hub costs its callers no syscall.
 
 use std::sync::Arc;
 
 use celeriac_engine::{ChildId, Stopping};
+#[cfg(unix)]
+use celeriac_transport::bell::Bell;
 use celeriac_transport::contract::{Event, QueueSpec};
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::child::Ticket;
-#[cfg(unix)]
-use crate::processes::bell::Bell;
 use crate::running::Running;
 
 #[derive(Debug)]

@@ -13,7 +13,7 @@ if [ -z "$(ls "$corpus")" ]; then
     python3 - "$corpus" ../../../tests/compat/vectors <<'PYTHON'
 import base64, json, pathlib, sys
 corpus, vectors = map(pathlib.Path, sys.argv[1:])
-for path in [*vectors.glob("task-redis/*.json"), *vectors.glob("serialization/*.json"), *vectors.glob("reading/*.json")]:
+for path in [*vectors.glob("task-redis/*.json"), *vectors.glob("task-amqp/*.json"), *vectors.glob("serialization/*.json"), *vectors.glob("reading/*.json")]:
     data = json.loads(path.read_text())
     raws = data["raw"] if isinstance(data["raw"], list) else [data["raw"]]
     for index, raw in enumerate(raw for raw in raws if isinstance(raw, str)):

@@ -3,6 +3,7 @@
 //! Imports nothing of ours; does no I/O and reads no clock. Every decoder here takes hostile input:
 //! it answers with a value or an error, never with a panic or unbounded recursion (`rust/celeriac-protocol/fuzz`).
 
+pub mod amqp;
 pub mod base64;
 pub mod compression;
 pub mod dates;

@@ -10,7 +10,7 @@ use crate::scan;
 /// A message and what its scan found.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// The envelope, as stored on the broker.
+    /// The envelope as stored on the broker, or the message in AMQP's form (`amqp::content`).
     pub raw: Bytes,
     /// What the scan found, or why it found nothing.
     pub head: Result<Head, Malformed>,
@@ -41,6 +41,8 @@ pub enum BodyEncoding {
     Base64,
     /// The text itself.
     Utf8,
+    /// The body's bytes as they are: a message in AMQP's form.
+    Binary,
 }
 
 /// The parts of a message that the worker's main process decides by.
@@ -70,7 +72,8 @@ pub struct Head {
     pub group: Option<Text>,
     /// Task that sent this one; as `group`.
     pub parent_id: Option<Text>,
-    /// 0..=9; 0 when absent.
+    /// 0..=9, the most urgent first, which is what the number means on Redis. On RabbitMQ a greater number goes first: 9
+    /// less the property. 0 when Redis' is absent, and 9 when RabbitMQ's is.
     pub priority: u8,
     /// The message says that it was handed over before.
     pub redelivered: bool,
@@ -80,9 +83,9 @@ pub struct Head {
     pub content_encoding: Text,
     /// Content type of the compression, when there is one.
     pub compression: Option<Text>,
-    /// The headers object.
+    /// The headers object; in AMQP's form the content of their table.
     pub headers: Span,
-    /// The properties object.
+    /// The properties object; in AMQP's form flags and values.
     pub properties: Span,
     /// The body's text, between its quotes.
     pub body: Span,
@@ -103,7 +106,8 @@ pub struct Malformed {
 }
 
 impl Message {
-    /// Scans an envelope as it is stored on Redis and `SQLite`. Never fails: see [`Message::head`].
+    /// Scans an envelope as it is stored on Redis and `SQLite`, or a message in AMQP's form; the first octet says which.
+    /// Never fails: see [`Message::head`].
     #[must_use]
     pub fn scan(raw: Bytes) -> Self {
         let head = scan::scan(&raw);

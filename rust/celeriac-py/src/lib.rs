@@ -8,6 +8,7 @@ mod codec;
 mod enter;
 mod errors;
 mod hub;
+mod topology;
 
 use pyo3::prelude::*;
 

@@ -19,6 +19,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use celeriac_protocol::{Delivery, DeliveryTag, End, Publication, ResultWrite};
 
+pub use crate::topology::QueueSpec;
+
 /// Everything that the hub wants from the broker in one go; as far as the broker allows, one write.
 #[derive(Debug, Default)]
 pub struct Cycle {
@@ -94,20 +96,6 @@ pub struct Refusal {
 /// Where a consumer's events go. Called on the transport's thread; must not block.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
 
-/// A queue and how messages get into it. For a consumer, an empty `name` with a fanout exchange stands for a
-/// subscription to its broadcasts ([`Producer::broadcast`], [`Event::Broadcast`]) while the consumer runs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct QueueSpec {
-    /// Name.
-    pub name: String,
-    /// Exchange it is bound to; empty for the default exchange only.
-    pub exchange: String,
-    /// `direct`, `topic` or `fanout`.
-    pub exchange_type: String,
-    /// Key of the binding.
-    pub routing_key: String,
-}
-
 /// The worker's side of a transport.
 pub trait Consumer: Send {
     /// Begins to consume `queues`; events go to `sink`. Called once.
@@ -167,13 +155,16 @@ pub trait Producer: Send + Sync {
     /// On Redis a batch of more than 32 MB is several steps, a fanout exchange counts who listens, and a message with a
     /// `due_ms` is ready at once: a worker parks it. A connection that breaks before the answer came may have stored it.
     ///
+    /// On RabbitMQ each message is stored by itself: after an error some of a batch may be, and each one that a queue got counts
+    /// once.
+    ///
     /// # Errors
     /// [`TransportError`]; nothing was stored.
     fn publish(&self, batch: &[Publication]) -> Result<usize, TransportError>;
-    /// Creates the queue, its exchange and the binding, if they do not exist.
+    /// Creates the queue, its exchanges and its bindings, if they do not exist.
     ///
     /// # Errors
-    /// [`TransportError`], also when the exchange exists with another type.
+    /// [`TransportError`], also when one of them exists with another type or, on RabbitMQ, other arguments.
     fn declare(&self, queue: &QueueSpec) -> Result<(), TransportError>;
     /// Publishes to a fanout exchange: whoever listens now gets it, nobody later.
     ///

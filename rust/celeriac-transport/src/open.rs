@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::amqp::{self, AmqpConsumer, AmqpProducer};
 use crate::contract::{Consumer, Producer, Results, TransportError};
 use crate::redis::{self, RedisConsumer, RedisProducer, RedisResults};
 use crate::sqlite::{self, SqliteConsumer, SqliteProducer, SqliteResults};
@@ -16,6 +17,7 @@ pub fn producer(url: &str, options: &Options, timeout: Duration) -> Result<Arc<d
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Arc::new(SqliteProducer::new(&settings, timeout)),
         Settings::Redis(settings) => Arc::new(RedisProducer::new(*settings, timeout)),
+        Settings::Amqp(settings) => Arc::new(AmqpProducer::new(*settings, timeout)),
     })
 }
 
@@ -27,6 +29,12 @@ pub fn results(url: &str, options: &Options, timeout: Duration) -> Result<Arc<dy
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Arc::new(SqliteResults::new(&settings, timeout)),
         Settings::Redis(settings) => Arc::new(RedisResults::new(*settings, timeout)),
+        Settings::Amqp(settings) => {
+            return Err(TransportError::Config(format!(
+                "results cannot be kept in RabbitMQ ('{}'): use a store, for example 'redis://host:6379/0'",
+                settings.shown
+            )));
+        }
     })
 }
 
@@ -38,6 +46,7 @@ pub fn consumer(url: &str, options: &Options, timeout: Duration) -> Result<Box<d
     Ok(match settings(url, options)? {
         Settings::Sqlite(settings) => Box::new(SqliteConsumer::new(&settings, timeout)?),
         Settings::Redis(settings) => Box::new(RedisConsumer::new(*settings, timeout)),
+        Settings::Amqp(settings) => Box::new(AmqpConsumer::new(*settings, timeout)?),
     })
 }
 
@@ -58,9 +67,17 @@ pub fn same_store(
     })
 }
 
+/// Whether a URL's broker speaks AMQP: its messages have the form of `celeriac_protocol::amqp::content`, others' that of the
+/// JSON envelope.
+#[must_use]
+pub fn is_amqp(url: &str) -> bool {
+    matches!(url.split_once(':'), Some(("amqp" | "amqps" | "pyamqp" | "librabbitmq", _)))
+}
+
 enum Settings {
     Sqlite(sqlite::Settings),
     Redis(Box<redis::Settings>),
+    Amqp(Box<amqp::Settings>),
 }
 
 fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
@@ -70,8 +87,9 @@ fn settings(url: &str, options: &Options) -> Result<Settings, TransportError> {
             "redis" | "rediss" | "redis+socket" | "redis+cluster" | "rediss+cluster" | "sentinel" | "socket" | "unix",
             _,
         )) => Ok(Settings::Redis(Box::new(redis::Settings::parse(url, options)?))),
+        _ if is_amqp(url) => Ok(Settings::Amqp(Box::new(amqp::Settings::parse(url, options)?))),
         _ => Err(TransportError::Config(format!(
-            "no transport for '{}': write 'redis://host:6379/0', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
+            "no transport for '{}': write 'redis://host:6379/0', 'amqp://user:password@host:5672/vhost', 'sqlite:///relative.db', 'sqlite:////absolute/path.db' or \
              'memory://'",
             redacted(url)
         ))),

@@ -91,6 +91,43 @@ pub(crate) fn seconds(name: &str, value: &str, least: f64, most: f64) -> Result<
     }
 }
 
+/// A whole number between two bounds.
+pub(crate) fn whole(name: &str, value: &str, least: usize, most: usize) -> Result<usize, String> {
+    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("{name} is a number from {least} to {most}, not '{value}'"))
+}
+
+/// User and password of a URL.
+pub(crate) type Login = (Option<String>, Option<String>);
+
+/// `user:password`; what is empty is not given.
+pub(crate) fn login(credentials: &str) -> Result<Login, String> {
+    let hidden = |_| "a '%' in the password is not followed by two hex digits: write %25 for '%'".to_owned();
+    let (user, password) = match credentials.split_once(':') {
+        Some((user, password)) => (user, Some(percent_decoded(password).map_err(hidden)?)),
+        None => (credentials, None),
+    };
+    let user = percent_decoded(user)?;
+    Ok(((!user.is_empty()).then_some(user), password.filter(|password| !password.is_empty())))
+}
+
+/// What is cut off at the wrong place may be part of a password: errors do not show it.
+pub(crate) const ENCODE: &str = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'";
+
+/// `host:port`, either of which may be left out.
+pub(crate) fn host_port(place: &str, default: u16) -> Result<(String, u16), String> {
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (place, ""),
+    };
+    let port = match port {
+        "" => default,
+        digits => digits.parse().map_err(|_| format!("the port is no number from 1 to 65535; {ENCODE}"))?,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Ok((if host.is_empty() { "localhost".to_owned() } else { percent_decoded(host)? }, port))
+}
+
 /// A truth value as people and Python write it.
 pub(crate) fn truth(name: &str, value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {

@@ -102,7 +102,7 @@ class FakeHub:
         except queue.Empty:
             return found
 
-    def set_consuming(self, queue: tuple[str, str, str, str], on: bool) -> None:
+    def set_consuming(self, queue: Any, on: bool) -> None:
         self.consuming.append((queue, on))
 
     def stop(self, cold: bool) -> None:

@@ -273,10 +273,10 @@ def test_an_unknown_queue_is_refused_if_none_may_be_made_up(app: Celery, monkeyp
 def test_queues_are_chosen_and_excluded(start: Start, app: Celery) -> None:
     app.conf.task_queues = {name: {} for name in "abc"}
     worker, hub = start(queues="a,b", exclude_queues="b")
-    assert [row[0] for row in hub.config["queues"]] == ["a"]
+    assert [row["name"] for row in hub.config["queues"]] == ["a"]
     worker.consumer.add_task_queue("late")
     worker.consumer.cancel_task_queue("a")
-    assert [(row[0], on) for row, on in hub.consuming] == [("late", True), ("a", False)]
+    assert [(row["name"], on) for row, on in hub.consuming] == [("late", True), ("a", False)]
 
 
 def test_an_error_at_the_start_is_a_failure_with_its_cause(

@@ -6,7 +6,6 @@
 
 pub(crate) mod area;
 pub(crate) mod away;
-pub(crate) mod bell;
 mod exit;
 pub(crate) mod frame;
 pub(crate) mod outbox;

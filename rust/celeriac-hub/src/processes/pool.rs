@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use celeriac_engine::ChildId;
+use celeriac_transport::bell::Bell;
 use rustix::process::{Pid, Signal};
 
-use super::bell::Bell;
 use super::exit::Exit;
 use super::zygote::{Word, Zygote, reaped};
 

@@ -62,7 +62,7 @@ pub(super) fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malfor
         body_encoding,
     };
     if matches!(envelope.fields.task, Value::Missing) {
-        protocol_1(&mut head, text)?;
+        protocol_1(&mut head, text.as_bytes())?;
     } else {
         apply(&mut head, &envelope.fields, text, false)?;
     }
@@ -71,19 +71,19 @@ pub(super) fn finish(text: &str, envelope: &Envelope<'_>) -> Result<Head, Malfor
 
 /// Fills `head` from the fields of a protocol 1 body.
 #[cold]
-fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
+pub(super) fn protocol_1(head: &mut Head, raw: &[u8]) -> Result<(), Malformed> {
     let at = head.body.start as usize;
     let none = || malformed("there is no header 'task', and the body is not that of a protocol 1 message", at);
-    let json = resolve(&head.content_type, envelope) == "application/json";
+    let json = resolve(&head.content_type, raw) == "application/json";
     if !json {
         return Err(malformed(
             "there is no header 'task', and a protocol 1 body can be read only if its type is application/json",
             at,
         ));
     }
-    let mut body = decode_body(head, envelope.as_bytes()).map_err(|reason| malformed(&reason, at))?;
+    let mut body = decode_body(head, raw).map_err(|reason| malformed(&reason, at))?;
     if let Some(method) = &head.compression {
-        body = compression::decompress(&body, resolve(method, envelope), MAX_PROTOCOL_1_BYTES)
+        body = compression::decompress(&body, resolve(method, raw), MAX_PROTOCOL_1_BYTES)
             .map_err(|error| malformed(&format!("body: {error}"), at))?;
     }
     let body = std::str::from_utf8(&body).map_err(|_| none())?;
@@ -104,7 +104,7 @@ fn protocol_1(head: &mut Head, envelope: &str) -> Result<(), Malformed> {
 }
 
 /// Judges the fields and puts them into `head`. `owned`: `text` is not the envelope, so texts are copied out of it.
-fn apply(head: &mut Head, fields: &Fields<'_>, text: &str, owned: bool) -> Result<(), Malformed> {
+pub(super) fn apply(head: &mut Head, fields: &Fields<'_>, text: &str, owned: bool) -> Result<(), Malformed> {
     head.task = text_of(fields.task, "header 'task'", owned)?;
     head.id = match fields.id {
         Value::Missing => return Err(malformed("header 'id' is missing", 0)),
@@ -135,7 +135,7 @@ fn optional_text(value: Value<'_>, owned: bool) -> Option<Text> {
     }
 }
 
-fn text_of(value: Value<'_>, name: &str, owned: bool) -> Result<Text, Malformed> {
+pub(super) fn text_of(value: Value<'_>, name: &str, owned: bool) -> Result<Text, Malformed> {
     match value {
         Value::Str(Str::Plain(""), at) => Err(malformed(&format!("{name} is empty"), at)),
         Value::Str(Str::Plain(text), _) if owned => Ok(Text::Owned(text.into())),
@@ -205,8 +205,7 @@ fn limits(value: Value<'_>, text: &str) -> Result<(Option<f64>, Option<f64>), Ma
     let mut limit = |after: u8| {
         let limit = match super::value::value(&mut lexer).ok()? {
             Value::Null => None,
-            // 0 means none in Celery, and no clock can wait for ever or backwards.
-            Value::Number(seconds, _) => Some(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0),
+            Value::Number(seconds, _) => limit_of(seconds),
             _ => return None,
         };
         lexer.take(after).then_some(limit)
@@ -215,6 +214,11 @@ fn limits(value: Value<'_>, text: &str) -> Result<(Option<f64>, Option<f64>), Ma
         (Some(hard), Some(soft)) => Ok((hard, soft)),
         _ => Err(wrong()),
     }
+}
+
+/// 0 means none in Celery, and no clock can wait for ever or backwards.
+pub(super) fn limit_of(seconds: f64) -> Option<f64> {
+    Some(seconds).filter(|seconds| seconds.is_finite() && *seconds > 0.0)
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before, and casts saturate")]
@@ -236,7 +240,7 @@ fn priority(value: Value<'_>) -> u8 {
     given.clamp(0.0, 9.0) as u8
 }
 
-fn is_true(value: Value<'_>) -> bool {
+pub(super) fn is_true(value: Value<'_>) -> bool {
     matches!(value, Value::Bool(true))
 }
 
@@ -250,6 +254,6 @@ fn object_span(value: Value<'_>, text: &str) -> Span {
 
 /// Offsets fit: `scan` refuses longer texts at its door.
 #[expect(clippy::cast_possible_truncation, reason = "checked once for the whole text")]
-fn short(offset: usize) -> u32 {
+pub(super) fn short(offset: usize) -> u32 {
     offset as u32
 }

@@ -7,14 +7,22 @@ mod results;
 
 use std::time::Duration;
 
-use celeriac_transport::Options;
+use celeriac_transport::{Options, open};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyMapping, PySequence};
 
 /// Adds this part's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(is_amqp, module)?)?;
     module.add_class::<producer::Broker>()?;
     module.add_class::<results::ResultStore>()
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+#[pyo3(signature = (url, /))]
+fn is_amqp(url: &str) -> bool {
+    open::is_amqp(url)
 }
 
 /// Transport options as texts: a list's members with commas between them, a table's members as `table.member`. Values

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use celeriac_protocol::Publication;
-use celeriac_transport::contract::{DeadLetter, Producer, QueueSpec, TransportError};
+use celeriac_transport::contract::{DeadLetter, Producer, TransportError};
 use celeriac_transport::open;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping};
 
 use crate::enter::enter;
 use crate::errors::into_pyerr;
+use crate::topology;
 
 /// `(exchange, routing_key, priority, due_ms, envelope)` as Python gives it.
 type Sent<'py> = (String, String, u8, Option<i64>, Bound<'py, PyBytes>);
@@ -92,15 +93,8 @@ impl Broker {
         self.run(py, "publish", move |broker| broker.publish(&batch))
     }
 
-    fn declare(
-        &self,
-        py: Python<'_>,
-        queue: String,
-        exchange: String,
-        exchange_type: String,
-        routing_key: String,
-    ) -> PyResult<()> {
-        let spec = QueueSpec { name: queue, exchange, exchange_type, routing_key };
+    fn declare(&self, py: Python<'_>, queue: &Bound<'_, PyAny>) -> PyResult<()> {
+        let spec = topology::queue(queue)?;
         self.run(py, "declare a queue", move |broker| broker.declare(&spec))
     }
 

@@ -1,12 +1,15 @@
 //! A scanned message as Python sees it: objects are made when asked for.
 
 use bytes::Bytes;
+use celeriac_protocol::amqp::Fields;
+use celeriac_protocol::amqp::content::is_content;
 use celeriac_protocol::{Head, Malformed, Message, Span, Text};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 
 use super::json_decode::{decode, decode_bytes};
+use super::{content, table};
 use crate::errors::public;
 
 /// A scanned message.
@@ -30,6 +33,17 @@ impl PyMessage {
 
     fn text<'py>(&self, py: Python<'py>, pick: impl Fn(&Head) -> &Text) -> PyResult<Bound<'py, PyString>> {
         Ok(PyString::new(py, self.message.text(pick(self.head(py)?))))
+    }
+
+    /// The headers of protocol 2.
+    fn own_headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let head = self.head(py)?;
+        if is_content(&self.message.raw) {
+            let Span { start, end } = head.headers;
+            let table = &self.message.raw[start as usize..end as usize];
+            return table::dict(py, Fields::new(table, start as usize));
+        }
+        self.object(py, head.headers)
     }
 
     fn object<'py>(&self, py: Python<'py>, span: Span) -> PyResult<Bound<'py, PyDict>> {
@@ -154,7 +168,7 @@ impl PyMessage {
 
     fn headers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let head = self.head(py)?;
-        let headers = self.object(py, head.headers)?;
+        let headers = self.own_headers(py)?;
         if head.protocol == 1 {
             let fields = self.json_body(py)?.cast_into::<PyDict>()?;
             if let Some(taskset) = fields.get_item(intern!(py, "taskset"))? {
@@ -171,7 +185,11 @@ impl PyMessage {
     }
 
     fn properties<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        self.object(py, self.head(py)?.properties)
+        let head = self.head(py)?;
+        if is_content(&self.message.raw) {
+            return content::properties(py, &self.message.raw);
+        }
+        self.object(py, head.properties)
     }
 
     fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {

@@ -5,6 +5,7 @@
 
 mod binary;
 mod bulk;
+mod content;
 mod envelope;
 mod fallback;
 mod items;
@@ -14,6 +15,7 @@ mod keys;
 mod message;
 mod msgpack_codec;
 mod repr;
+pub(crate) mod table;
 mod tagged;
 
 pub(crate) use message::PyMessage;
@@ -35,6 +37,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(repr::bounded_repr, module)?)?;
     module.add_function(wrap_pyfunction!(envelope::encode_envelope, module)?)?;
     module.add_class::<bulk::EnvelopeModel>()?;
+    module.add_function(wrap_pyfunction!(content::encode_content, module)?)?;
     module.add_class::<PyMessage>()
 }
 

@@ -16,6 +16,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyMapping;
 
 use crate::errors::into_pyerr;
+use crate::topology;
 
 type Config<'a, 'py> = &'a Bound<'py, PyMapping>;
 
@@ -67,10 +68,10 @@ fn parse(py: Python<'_>, config: Config<'_, '_>) -> PyResult<(Box<dyn Consumer>,
             consumer = Box::new(SinkConsumer::new(consumer, store));
         }
     }
-    let queues: Vec<(String, String, String, String)> = config.get_item("queues")?.extract()?;
+    let queues = config.get_item("queues")?;
     let settings = HubConfig {
         engine: engine(py, config)?,
-        queues: queues.into_iter().map(super::spec).collect(),
+        queues: queues.try_iter()?.map(|queue| topology::queue(&queue?)).collect::<PyResult<_>>()?,
         notify: kinds(py, config)?,
     };
     Ok((consumer, settings))

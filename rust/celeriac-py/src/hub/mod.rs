@@ -12,7 +12,6 @@ use std::process;
 use std::time::Duration;
 
 use celeriac_hub::PortError;
-use celeriac_transport::contract::QueueSpec;
 use pyo3::exceptions::{PyIndexError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyMapping};
@@ -20,6 +19,7 @@ use pyo3::types::{PyDict, PyMapping};
 use crate::codec::PyMessage;
 use crate::enter::enter;
 use crate::errors::into_pyerr;
+use crate::topology;
 
 /// Adds this part's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -40,10 +40,6 @@ struct Hub {
 
 /// `(child, pid, message, seconds)`.
 type Running = (usize, Option<i32>, Py<PyMessage>, f64);
-
-fn spec((name, exchange, exchange_type, routing_key): (String, String, String, String)) -> QueueSpec {
-    QueueSpec { name, exchange, exchange_type, routing_key }
-}
 
 #[pymethods]
 impl Hub {
@@ -80,8 +76,9 @@ impl Hub {
         self.inner.revoke(task_ids);
     }
 
-    fn set_consuming(&self, queue: (String, String, String, String), on: bool) {
-        self.inner.set_consuming(spec(queue), on);
+    fn set_consuming(&self, queue: &Bound<'_, PyAny>, on: bool) -> PyResult<()> {
+        self.inner.set_consuming(topology::queue(queue)?, on);
+        Ok(())
     }
 
     fn running(&self, py: Python<'_>, timeout_ms: u64) -> PyResult<Vec<Running>> {

@@ -3,7 +3,7 @@
 //! A server of a fail-over list or behind Sentinels is found here; a script that the server does not know is loaded and
 //! the command sent again, so that nobody above has to think of it.
 
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{
@@ -14,7 +14,7 @@ use redis::{
 use super::fault::Fault;
 use super::pack::Pack;
 use super::settings::{Address, Node, Settings};
-use crate::contract::TransportError;
+use crate::tls;
 
 /// A connection as servers know it. Its number alone is not enough: another server, or the same one started anew, has other
 /// connections under it.
@@ -67,7 +67,7 @@ impl Line {
             Address::Tcp(host, port, tls) => (host.clone(), *port, *tls),
             Address::Sentinel(sentinels) => {
                 let (host, port) = master(settings, sentinels, left)?;
-                (host, port, settings.tls != super::settings::Tls::default())
+                (host, port, settings.tls != tls::Tls::default())
             }
             Address::Cluster(seeds, tls) => {
                 return super::cluster::open(settings, node, (seeds, *tls), left, protocol);
@@ -273,17 +273,8 @@ impl Line {
 }
 
 fn secured(settings: &Settings, info: ConnectionInfo, place: &str) -> Result<redis::Client, Fault> {
-    static PROVIDER: Once = Once::new();
-    // The library asks for the process's provider; who came first keeps theirs.
-    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| {
-            Fault::Ours(TransportError::Config(format!(
-                "cannot read the certificate file '{}': {error}",
-                path.display()
-            )))
-        })
-    };
+    tls::provider(); // the library asks for the process's
+    let read = |path: &std::path::Path| tls::read(path).map_err(Fault::Ours);
     let client_tls = match (&settings.tls.certificate, &settings.tls.key) {
         (Some(certificate), Some(key)) => {
             Some(ClientTlsConfig { client_cert: read(certificate)?, client_key: read(key)? })

@@ -1,7 +1,4 @@
-//! Connections of a producer: taken for a call, put back after it, never waited for.
-//!
-//! No thread and no lock that could be held across a fork for ever: a slot that cannot be locked at once is passed by. A
-//! forked child leaves what it inherited alone (another process's replies come there) and opens its own.
+//! A producer's calls: each on a connection of its own, and again where that helps.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -12,9 +9,8 @@ use super::line::Line;
 use super::pack::Pack;
 use super::settings::Settings;
 use crate::contract::TransportError;
+use crate::slots::Slots;
 
-/// Most connections that are kept, whatever `max_connections` says.
-const SLOTS: usize = 32;
 /// First and longest wait before a server that cannot serve now is asked again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 
@@ -22,21 +18,15 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 pub(crate) struct Pool {
     pub(crate) settings: Settings,
     timeout: Duration,
-    slots: Vec<Mutex<Option<Kept>>>,
+    slots: Slots<Line>,
     /// Queues whose names are known to be stored.
     named: Mutex<(u32, HashSet<String>)>,
-}
-
-struct Kept {
-    pid: u32,
-    line: Line,
 }
 
 impl Pool {
     /// `timeout` bounds each call, with everything that it takes.
     pub(crate) fn new(settings: Settings, timeout: Duration) -> Self {
-        let count = settings.max_connections.min(SLOTS);
-        Self { settings, timeout, slots: (0..count).map(|_| Mutex::new(None)).collect(), named: Mutex::default() }
+        Self { timeout, slots: Slots::new(settings.max_connections), named: Mutex::default(), settings }
     }
 
     /// Runs `work` on a connection; again, if what failed may be over by then.
@@ -45,12 +35,12 @@ impl Pool {
         let mut pause = PAUSE.0;
         let mut stale = true;
         loop {
-            let kept = if stale { self.take() } else { None };
+            let kept = if stale { self.slots.take() } else { None };
             let fresh = kept.is_none();
             let done = kept.map_or_else(|| Line::open(&self.settings, deadline), Ok).and_then(|mut line| {
                 let done = self.run(&mut line, fresh, deadline, &mut work);
                 if line.is_sound() && !matches!(done, Err(Fault::Later(_, true))) {
-                    self.keep(line);
+                    self.slots.keep(line);
                 }
                 done
             });
@@ -87,36 +77,6 @@ impl Pool {
             line.ask(ping.words(&["PING"]))?;
         }
         work(line)
-    }
-
-    fn take(&self) -> Option<Line> {
-        let pid = std::process::id();
-        for slot in &self.slots {
-            let Ok(mut slot) = slot.try_lock() else { continue };
-            match slot.take() {
-                Some(kept) if kept.pid == pid => return Some(kept.line),
-                // Not even closed: with TLS that would say goodbye on the parent's connection.
-                Some(kept) => std::mem::forget(kept),
-                None => {}
-            }
-        }
-        None
-    }
-
-    fn keep(&self, line: Line) {
-        let pid = std::process::id();
-        for slot in &self.slots {
-            let Ok(mut slot) = slot.try_lock() else { continue };
-            match &*slot {
-                Some(kept) if kept.pid == pid => {}
-                _ => {
-                    if let Some(inherited) = slot.replace(Kept { pid, line }) {
-                        std::mem::forget(inherited);
-                    }
-                    return;
-                }
-            }
-        }
     }
 
     /// Those of `queues` whose names this process did not store before.

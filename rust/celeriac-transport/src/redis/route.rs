@@ -8,6 +8,7 @@ use super::line::{Line, array, bytes, text};
 use super::pack::{Args, Pack};
 use super::settings::Settings;
 use crate::contract::{QueueSpec, TransportError};
+use crate::topology;
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,55 +112,56 @@ pub(crate) fn channel(settings: &Settings, exchange: &str, routing_key: &str) ->
 }
 
 /// The channel or pattern that a binding listens to.
-pub(crate) fn subscription(settings: &Settings, spec: &QueueSpec) -> Vec<u8> {
-    channel(settings, &spec.exchange, &spec.routing_key.replace('#', "*"))
+pub(crate) fn subscription(settings: &Settings, binding: &topology::Binding) -> Vec<u8> {
+    channel(settings, &binding.exchange.name, &binding.routing_key.replace('#', "*"))
 }
 
-/// What makes a queue known: its name, its exchange's type, its binding, which no sweep of Kombu's may drop.
+/// What makes a queue known: its name, its exchanges' types, its bindings, which no sweep of Kombu's may drop.
 ///
 /// # Errors
-/// The exchange has another type, or one that there is not.
+/// An exchange has another type, or one that there is not.
 pub(crate) fn declare(line: &mut Line, keys: &Keys, spec: &QueueSpec) -> Result<(), Fault> {
-    let kind = if spec.exchange_type.is_empty() { "direct" } else { spec.exchange_type.as_str() };
-    if !matches!(kind, "direct" | "topic" | "fanout") {
-        return Err(TransportError::Refused(format!(
-            "queue '{}': exchange '{}' has type '{kind}', the Redis broker knows direct, topic and fanout",
-            spec.name, spec.exchange
-        ))
-        .into());
-    }
     let mut pack = Pack::default();
     if !spec.name.is_empty() {
         pack.words(&["SADD", &keys.queues, &spec.name]);
     }
-    if !spec.exchange.is_empty() {
-        pack.words(&["HSETNX", &keys.exchanges, &spec.exchange, kind]);
-        pack.words(&["HGET", &keys.exchanges, &spec.exchange]);
+    for topology::Binding { exchange, .. } in &spec.bindings {
+        if !matches!(&*exchange.kind, "direct" | "topic" | "fanout") {
+            return Err(TransportError::Refused(format!(
+                "queue '{}': exchange '{}' has type '{}', the Redis broker knows direct, topic and fanout",
+                spec.name, exchange.name, exchange.kind
+            ))
+            .into());
+        }
+        pack.words(&["HSETNX", &keys.exchanges, &exchange.name, &exchange.kind]);
+        pack.words(&["HGET", &keys.exchanges, &exchange.name]);
     }
     if pack.is_empty() {
         return Ok(());
     }
-    let known = line.all(&pack)?.pop().as_ref().and_then(text);
-    if spec.exchange.is_empty() {
+    let replies = line.all(&pack)?;
+    let known = replies.iter().skip(usize::from(!spec.name.is_empty())).skip(1).step_by(2).map(text);
+    for (topology::Binding { exchange, .. }, known) in spec.bindings.iter().zip(known) {
+        if let Some(known) = known.filter(|known| *known != exchange.kind) {
+            return Err(TransportError::Refused(format!(
+                "exchange '{}' exists with type '{known}', queue '{}' wants it as '{}': use one type, or another name",
+                exchange.name, spec.name, exchange.kind
+            ))
+            .into());
+        }
+    }
+    if spec.name.is_empty() || spec.bindings.is_empty() {
         return Ok(());
     }
-    if let Some(known) = known.filter(|known| known != kind) {
-        return Err(TransportError::Refused(format!(
-            "exchange '{}' exists with type '{known}', queue '{}' wants it as '{kind}': use one type, or another name",
-            spec.exchange, spec.name
-        ))
-        .into());
-    }
-    if spec.name.is_empty() {
-        return Ok(());
-    }
-    let pattern = if kind == "topic" { topic_pattern(&spec.routing_key) } else { String::new() };
     let mut pack = Pack::default();
-    for set in [keys.bindings(&spec.exchange), keys.permanent_bindings(&spec.exchange)] {
-        let mut add = Args::new("SADD");
-        let between = keys.separator();
-        add.add(set).join(&[spec.routing_key.as_bytes(), between, pattern.as_bytes(), between, spec.name.as_bytes()]);
-        pack.push(&add);
+    for topology::Binding { exchange, routing_key, .. } in &spec.bindings {
+        let pattern = if exchange.kind == "topic" { topic_pattern(routing_key) } else { String::new() };
+        for set in [keys.bindings(&exchange.name), keys.permanent_bindings(&exchange.name)] {
+            let mut add = Args::new("SADD");
+            let between = keys.separator();
+            add.add(set).join(&[routing_key.as_bytes(), between, pattern.as_bytes(), between, spec.name.as_bytes()]);
+            pack.push(&add);
+        }
     }
     line.all(&pack).map(drop)
 }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::contract::TransportError;
-use crate::options::{known_somewhere, percent_decoded, seconds, truth};
+use crate::options::{ENCODE, host_port, known_somewhere, login, percent_decoded, seconds, truth, whole};
+use crate::tls::Tls;
 use crate::{Options, redacted};
 
 /// Where a server listens.
@@ -28,18 +29,6 @@ pub(crate) struct Node {
     pub(crate) database: i64,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
-}
-
-/// How certificates are used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Tls {
-    /// Do not check the server's certificate.
-    pub(crate) unchecked: bool,
-    /// Check the certificate, but not that it is for the host in the URL.
-    pub(crate) any_host: bool,
-    pub(crate) ca: Option<PathBuf>,
-    pub(crate) certificate: Option<PathBuf>,
-    pub(crate) key: Option<PathBuf>,
 }
 
 /// Which queue is next among those of one priority.
@@ -221,17 +210,13 @@ impl Settings {
             "socket_connect_timeout" => self.connect_timeout = Some(seconds(name, value, 0.001, 86400.0)?),
             "socket_keepalive" => self.keepalive = truth(name, value)?,
             "socket_timeout" => self.socket_timeout = Some(seconds(name, value, 0.001, 86400.0)?),
-            "ssl_ca_certs" => self.tls.ca = some().map(PathBuf::from),
-            "ssl_cert_reqs" => self.tls.unchecked = unchecked(value)?,
-            "ssl_certfile" => self.tls.certificate = some().map(PathBuf::from),
-            "ssl_check_hostname" => self.tls.any_host = !truth(name, value)?,
-            "ssl_keyfile" => self.tls.key = some().map(PathBuf::from),
             "unacked_index_key" => value.clone_into(&mut self.unacked_index),
             "unacked_key" => value.clone_into(&mut self.unacked),
             "visibility_timeout" => self.visibility = seconds(name, value, 0.1, 3650.0 * 86400.0)?,
             "sentinel_kwargs.username" => self.sentinel_user = some(),
             "sentinel_kwargs.password" => self.sentinel_password = some(),
             name if name.starts_with("sentinel_kwargs.") => {} // for redis-py: timeouts and the like
+            _ if self.tls.apply(name, value)? => {}
             _ => return Err(unknown(name)),
         }
         Ok(())
@@ -250,9 +235,7 @@ impl Settings {
         if !tls && !sentinel && self.tls != Tls::default() {
             return Err("ssl options on a connection without TLS: write 'rediss://'".into());
         }
-        if self.tls.certificate.is_some() != self.tls.key.is_some() {
-            return Err("ssl_certfile and ssl_keyfile belong together: give both or none".into());
-        }
+        self.tls.check()?;
         if self.is_cluster() && self.nodes.len() > 1 {
             return Err("a cluster is one URL: write 'redis+cluster://host1:port,host2:port/'".into());
         }
@@ -284,11 +267,6 @@ fn unknown(name: &str) -> String {
     format!("unknown option '{name}': there are {}", NAMES.join(", "))
 }
 
-fn whole(name: &str, value: &str, least: usize, most: usize) -> Result<usize, String> {
-    let number = value.parse().ok().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| format!("{name} is a number from {least} to {most}, not '{value}'"))
-}
-
 /// `0,3,6,9`, as Python's list arrives here.
 fn steps(value: &str) -> Result<Vec<u8>, String> {
     let mut steps = Vec::new();
@@ -304,16 +282,6 @@ fn steps(value: &str) -> Result<Vec<u8>, String> {
         Ok(steps)
     } else {
         Err(format!("priority_steps begin with 0, the step of messages without priority: got '{value}'"))
-    }
-}
-
-fn unchecked(value: &str) -> Result<bool, String> {
-    let text = value.to_ascii_lowercase();
-    match text.trim_start_matches("verifymode.").trim_start_matches("cert_") {
-        "none" | "0" => Ok(true),
-        // For a client, Python's CERT_OPTIONAL is the same as CERT_REQUIRED.
-        "required" | "2" | "optional" | "1" => Ok(false),
-        _ => Err(format!("ssl_cert_reqs is 'required', 'optional' or 'none', not '{value}'")),
     }
 }
 
@@ -370,34 +338,6 @@ fn node(body: &str) -> Result<Node, String> {
     let address =
         if scheme == "sentinel" { Address::Sentinel(vec![(host, port)]) } else { Address::Tcp(host, port, tls) };
     Ok(Node { address, database: database(&percent_decoded(path)?)?, user, password })
-}
-
-type Login = (Option<String>, Option<String>);
-
-fn login(credentials: &str) -> Result<Login, String> {
-    let hidden = |_| "a '%' in the password is not followed by two hex digits: write %25 for '%'".to_owned();
-    let (user, password) = match credentials.split_once(':') {
-        Some((user, password)) => (user, Some(percent_decoded(password).map_err(hidden)?)),
-        None => (credentials, None),
-    };
-    let user = percent_decoded(user)?;
-    Ok(((!user.is_empty()).then_some(user), password.filter(|password| !password.is_empty())))
-}
-
-/// What is cut off at the wrong place may be part of a password: errors do not show it.
-const ENCODE: &str = "in a user name or password write %2F for '/', %3F for '?' and %23 for '#'";
-
-fn host_port(place: &str, default: u16) -> Result<(String, u16), String> {
-    let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (place, ""),
-    };
-    let port = match port {
-        "" => default,
-        digits => digits.parse().map_err(|_| format!("the port is no number from 1 to 65535; {ENCODE}"))?,
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Ok((if host.is_empty() { "localhost".to_owned() } else { percent_decoded(host)? }, port))
 }
 
 #[cfg(test)]

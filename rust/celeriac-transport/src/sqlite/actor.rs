@@ -194,10 +194,11 @@ impl Actor {
 
     fn consume(&mut self, spec: QueueSpec, on: bool) {
         self.stale = true;
-        if spec.name.is_empty() && spec.exchange_type == "fanout" {
-            self.exchanges.retain(|name| *name != spec.exchange);
+        if let Some(binding) = spec.subscription() {
+            let exchange = &binding.exchange.name;
+            self.exchanges.retain(|name| name != exchange);
             if on {
-                self.exchanges.push(spec.exchange);
+                self.exchanges.push(exchange.clone());
             }
             return;
         }

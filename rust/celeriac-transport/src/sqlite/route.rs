@@ -5,6 +5,7 @@ use rusqlite::OptionalExtension;
 use super::connection::Db;
 use super::fault::Fault;
 use crate::contract::{QueueSpec, TransportError};
+use crate::topology::{Binding, ExchangeSpec};
 
 /// Most routes remembered; then all are forgotten.
 const MOST_ROUTES: usize = 4096;
@@ -80,40 +81,45 @@ pub(crate) fn queue_id(db: &Db, name: &str) -> Result<i64, Fault> {
     Ok(db.sql.last_insert_rowid())
 }
 
-/// Makes queue, exchange and binding as far as they are missing. Returns the queue's id.
+/// Makes queue, exchanges and bindings as far as they are missing. Returns the queue's id.
 pub(crate) fn declare(db: &mut Db, spec: &QueueSpec) -> Result<i64, Fault> {
-    let kind = if spec.exchange_type.is_empty() { "direct" } else { spec.exchange_type.as_str() };
-    if !matches!(kind, "direct" | "topic" | "fanout") {
-        let text = format!(
-            "queue '{}': exchange '{}' has type '{kind}', the SQLite broker knows direct, topic and fanout",
-            spec.name, spec.exchange
-        );
-        return Err(TransportError::Refused(text).into());
+    for Binding { exchange, .. } in &spec.bindings {
+        if !matches!(&*exchange.kind, "direct" | "topic" | "fanout") {
+            let text = format!(
+                "queue '{}': exchange '{}' has type '{}', the SQLite broker knows direct, topic and fanout",
+                spec.name, exchange.name, exchange.kind
+            );
+            return Err(TransportError::Refused(text).into());
+        }
     }
     let queue = queue_id(db, &spec.name)?;
-    if spec.exchange.is_empty() {
-        return Ok(queue);
+    for Binding { exchange, routing_key, .. } in &spec.bindings {
+        bind(db, spec, exchange, routing_key, queue)?;
     }
-    match exchange_type(db, &spec.exchange)? {
+    Ok(queue)
+}
+
+fn bind(db: &mut Db, spec: &QueueSpec, exchange: &ExchangeSpec, routing_key: &str, queue: i64) -> Result<(), Fault> {
+    match exchange_type(db, &exchange.name)? {
         None => {
             let mut insert = db.sql.prepare_cached("INSERT INTO exchange VALUES (?1, ?2)")?;
-            insert.execute([spec.exchange.as_str(), kind])?;
+            insert.execute([&exchange.name, &exchange.kind])?;
         }
-        Some(known) if known != kind => {
+        Some(known) if known != exchange.kind => {
             let text = format!(
-                "exchange '{}' exists with type '{known}', queue '{}' wants it as '{kind}': use one type, or another name",
-                spec.exchange, spec.name
+                "exchange '{}' exists with type '{known}', queue '{}' wants it as '{}': use one type, or another name",
+                exchange.name, spec.name, exchange.kind
             );
             return Err(TransportError::Refused(text).into());
         }
         Some(_) => {}
     }
     let mut bind = db.sql.prepare_cached("INSERT OR IGNORE INTO binding VALUES (?1, ?2, ?3)")?;
-    if bind.execute((&spec.exchange, &spec.routing_key, queue))? > 0 {
+    if bind.execute((&exchange.name, routing_key, queue))? > 0 {
         drop(bind);
         db.sql.prepare_cached("UPDATE topology SET version = version + 1")?.execute([])?;
     }
-    Ok(queue)
+    Ok(())
 }
 
 /// AMQP's topic rule: `*` stands for one word, `#` for any number of words, words are between dots.

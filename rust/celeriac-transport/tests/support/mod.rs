@@ -15,11 +15,11 @@ use celeriac_transport::{Options, open};
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub fn queue(name: &str) -> QueueSpec {
-    QueueSpec { name: name.into(), exchange: String::new(), exchange_type: "direct".into(), routing_key: name.into() }
+    QueueSpec::new(name)
 }
 
 pub fn bound(name: &str, exchange: &str, kind: &str, key: &str) -> QueueSpec {
-    QueueSpec { name: name.into(), exchange: exchange.into(), exchange_type: kind.into(), routing_key: key.into() }
+    QueueSpec::new(name).bound(exchange, kind, key)
 }
 
 pub fn message(queue: &str, text: &str) -> Publication {

@@ -1,11 +1,10 @@
-//! Linux: sealed memory, an eventfd, `/proc`.
+//! Linux: sealed memory, `/proc`.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, SealFlags};
 
 /// `size` bytes of memory as a file that nobody else can find, and nobody can take away under the other process.
@@ -14,12 +13,6 @@ pub(crate) fn memory(size: u64) -> io::Result<OwnedFd> {
     rustix::fs::ftruncate(&fd, size)?;
     rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(fd)
-}
-
-/// What a sleeper reads, and what wakes it when eight bytes are written. Neither blocks.
-pub(crate) fn alarm() -> io::Result<(OwnedFd, OwnedFd)> {
-    let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-    Ok((fd.try_clone()?, fd))
 }
 
 /// How much memory this process has.

@@ -14,9 +14,9 @@ use std::os::unix::net::UnixStream;
 use rustix::net::SendFlags;
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Resident, alarm, memory};
+pub(super) use linux::{Resident, memory};
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{Resident, alarm, memory};
+pub(super) use portable::{Resident, memory};
 
 /// A write to a process that has ended is an error and no signal.
 #[cfg(not(target_vendor = "apple"))]
@@ -46,8 +46,6 @@ mod tests {
     use std::fs::File;
     use std::os::unix::fs::FileExt;
 
-    use rustix::io::Errno;
-
     use super::*;
 
     #[test]
@@ -59,19 +57,6 @@ mod tests {
             let mut seen = [1; 8];
             other.read_exact_at(&mut seen, 7998).unwrap();
             assert_eq!(&seen, b"\0\0told\0\0");
-        }
-    }
-
-    #[test]
-    fn an_alarm_rings_until_it_is_heard_and_blocks_nobody() {
-        for (hears, rings) in [alarm().unwrap(), portable::alarm().unwrap()] {
-            let mut space = [0; 64];
-            assert_eq!(rustix::io::read(&hears, &mut space), Err(Errno::AGAIN));
-            for _ in 0..3 {
-                rustix::io::write(&rings, &1_u64.to_ne_bytes()).unwrap();
-            }
-            assert!(rustix::io::read(&hears, &mut space).unwrap() >= 8);
-            assert_eq!(rustix::io::read(&hears, &mut space), Err(Errno::AGAIN));
         }
     }
 

@@ -10,14 +10,6 @@ pub(crate) fn memory(size: u64) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// As on Linux.
-pub(crate) fn alarm() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (hears, rings) = io::pipe()?;
-    rustix::io::ioctl_fionbio(&hears, true)?;
-    rustix::io::ioctl_fionbio(&rings, true)?;
-    Ok((hears.into(), rings.into()))
-}
-
 /// No system call gives it: that of the most that a process ever had would replace a process for a peak that is over.
 #[derive(Debug)]
 pub(crate) enum Resident {}

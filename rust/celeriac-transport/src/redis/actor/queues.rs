@@ -17,8 +17,8 @@ const MOST_WAITERS: usize = 8;
 impl Actor {
     pub(super) fn consume(&mut self, spec: QueueSpec, on: bool) {
         self.stale = true;
-        let list = if spec.name.is_empty() && spec.exchange_type == "fanout" {
-            self.broadcasts.retain(|known| known.exchange != spec.exchange || known.routing_key != spec.routing_key);
+        let list = if spec.subscription().is_some() {
+            self.broadcasts.retain(|known| known.bindings != spec.bindings);
             &mut self.broadcasts
         } else {
             self.specs.retain(|known| known.name != spec.name);
@@ -101,8 +101,8 @@ impl Actor {
             watched.lists.extend(lists.into_iter().skip(usize::from(at < MOST_WAITERS)));
             watched.sets.push(self.keys.parked(queue));
         }
-        let fanout = self.specs.iter().filter(|spec| spec.exchange_type == "fanout").chain(&self.broadcasts);
-        watched.patterns = fanout.map(|spec| route::subscription(&self.settings, spec)).collect();
+        let fanout = self.specs.iter().chain(&self.broadcasts).flat_map(QueueSpec::fanouts);
+        watched.patterns = fanout.map(|binding| route::subscription(&self.settings, binding)).collect();
         if self.watcher.as_ref().is_none_or(|watcher| watcher.watched != watched) {
             self.unwatch();
             let started = Watcher::start(&self.settings, watched, self.timeout, self.mail.clone());
@@ -125,12 +125,12 @@ impl Actor {
         let prefix = route::channel(&self.settings, "", "");
         let name = name.strip_prefix(&*String::from_utf8_lossy(&prefix)).unwrap_or(&name);
         let (exchange, routing_key) = name.split_once('/').unwrap_or((name, ""));
-        if self.broadcasts.iter().any(|spec| spec.exchange == exchange) {
+        let binds = |spec: &QueueSpec| spec.fanouts().any(|binding| binding.exchange.name == exchange);
+        if self.broadcasts.iter().any(binds) {
             let payload = Bytes::copy_from_slice(payload);
             (self.sink)(Event::Broadcast { exchange: exchange.into(), routing_key: routing_key.into(), payload });
         }
-        let queues = self.specs.iter().filter(|spec| spec.exchange_type == "fanout" && spec.exchange == exchange);
-        for spec in queues {
+        for spec in self.specs.iter().filter(|spec| binds(spec)) {
             // From here on it is a message like any other.
             let Some(line) = &mut self.line else { return };
             let mut push = Args::new("LPUSH");
