@@ -137,8 +137,8 @@ def test_a_killed_zygote_is_replaced_and_nothing_of_it_is_noticed(
     assert worker.stop() == 0
 
 
-def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start, start_method: str) -> None:
-    patience = 0.5 if start_method == "fork" else 3  # a spawned child imports the application in that time
+def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Start) -> None:
+    patience = 3  # a new child must be able to start in that time, on a busy machine, too
     worker = start_worker(pool="prefork", env={"T_CONF": json.dumps({"worker_proc_alive_timeout": patience})})
     first = family.zygotes(worker.pid)[0]
     try:
@@ -146,7 +146,7 @@ def test_a_zygote_that_is_stopped_is_passed_over(app: Celery, start_worker: Star
         for pid in family.children(first):
             family.kill(pid)
         sent = [app.tasks["t.add"].delay(number, 1) for number in range(50)]
-        assert [result.get(timeout=20) for result in sent] == [number + 1 for number in range(50)]
+        assert [result.get(timeout=40) for result in sent] == [number + 1 for number in range(50)]
         assert "does not answer" in worker.output()
         wait_until(lambda: first not in family.zygotes(worker.pid), timeout=10, what="end of the stopped one")
     finally:
