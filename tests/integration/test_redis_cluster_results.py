@@ -14,9 +14,9 @@ import pytest
 from celeriac import Celery
 from celeriac._bridge.broker import open_broker
 from celeriac.exceptions import BrokerRefused, BrokerUnavailable, ImproperlyConfigured, OperationalError, TimeoutError
-from celeriac.result import AsyncResult
 from tests.support.apps.tasks import build
 from tests.support.certificate import certificate
+from tests.support.getting import Waiting
 from tests.support.redis_cluster import RedisCluster
 from tests.support.redis_server import HOST, RedisServer
 from tests.support.waiting import wait_until
@@ -41,27 +41,6 @@ def cluster(tmp_path: Path) -> Iterator[RedisCluster]:
     folder.mkdir()
     with RedisCluster(folder, replicas=True) as made:
         yield made
-
-
-class Waiting(threading.Thread):
-    """A thread in `get()`."""
-
-    def __init__(self, result: AsyncResult[Any], timeout: float = 40) -> None:
-        super().__init__(daemon=True)
-        self.outcome: Any = None
-        self._result, self._timeout = result, timeout
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.outcome = self._result.get(timeout=self._timeout)
-        except BaseException as exc:
-            self.outcome = exc
-
-    def end(self) -> Any:
-        self.join(60)
-        assert not self.is_alive()
-        return self.outcome
 
 
 def subscribed(cluster: RedisCluster, *task_ids: str) -> bool:
@@ -158,7 +137,7 @@ def test_who_waits_and_who_works_outlive_moves_of_the_slot(
     start_worker(redis_cluster.url, env={"T_CONF": json.dumps(OPTIONS)})
     app.backend.mark_as_done("before", 0)
     for number in range(4):
-        late = Waiting(app.AsyncResult(f"late-{number}"))
+        late = Waiting(app, f"late-{number}", 40)
         wait_until(lambda: subscribed(redis_cluster, f"late-{number}"), timeout=10, what="subscription")
         node = redis_cluster.owner(KEY)
         results = [app.send_task("t.add", (each, number)) for each in range(20)]
@@ -170,7 +149,7 @@ def test_who_waits_and_who_works_outlive_moves_of_the_slot(
 
 
 def test_silent_wait_is_told_that_the_slot_has_moved(app: Celery, redis_cluster: RedisCluster) -> None:
-    waiting = Waiting(app.AsyncResult("id"))
+    waiting = Waiting(app, "id", 40)
     wait_until(lambda: subscribed(redis_cluster, "id"), timeout=10, what="subscription")
     node = redis_cluster.owner(KEY)
     redis_cluster.move(KEY, next(each for each in redis_cluster.nodes if each is not node))
@@ -190,7 +169,7 @@ def test_slot_on_its_way_is_waited_for(app: Celery, redis_cluster: RedisCluster)
             app.AsyncResult("id").get(timeout=2)
         # A server that says "not now" is not asked as fast as it answers.
         assert 1 <= redis_cluster.ask(node, "INFO", "commandstats")["cmdstat_get"]["rejected_calls"] <= 6
-        waiting.append(Waiting(app.AsyncResult("id")))
+        waiting.append(Waiting(app, "id", 40))
         writer.start()
         assert app.AsyncResult("known").get(timeout=5) == 1
         some = app.backend.get_many(("a", "id", "b"), timeout=10)
@@ -210,7 +189,7 @@ def test_replica_takes_over_while_results_are_waited_for(cluster: RedisCluster, 
     assert app.send_task("t.add", (1, 1)).get(timeout=20) == 2
     app.backend.mark_as_done("kept", 1)
     wait_until(lambda: cluster.replicated(KEY), timeout=10, what="replica that has all")
-    waiting = Waiting(app.AsyncResult("id"))
+    waiting = Waiting(app, "id", 40)
     wait_until(lambda: subscribed(cluster, "id"), timeout=10, what="subscription")
     cluster.owner(KEY).kill()
     assert app.AsyncResult("kept").state == "SUCCESS"  # as soon as the replica is asked
@@ -222,7 +201,7 @@ def test_replica_takes_over_while_results_are_waited_for(cluster: RedisCluster, 
 
 def test_master_that_steps_down_hands_over_who_waits(cluster: RedisCluster) -> None:
     app = build("memory://steps-down", cluster.url)
-    waiting = Waiting(app.AsyncResult("id"))
+    waiting = Waiting(app, "id", 40)
     wait_until(lambda: subscribed(cluster, "id"), timeout=10, what="subscription")
     old = cluster.owner(KEY)
     replica = cluster.nodes[cluster.nodes.index(old) + 3]

@@ -30,6 +30,7 @@ from celeriac.exceptions import (
 )
 from celeriac.result import ResultSet
 from tests.support.certificate import certificate
+from tests.support.getting import Waiting
 from tests.support.needs import missing
 from tests.support.redis_server import HOST, RedisServer, free_port
 from tests.support.waiting import wait_until
@@ -67,27 +68,6 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
 def admin(redis_server: RedisServer) -> Iterator[Any]:
     with redis.Redis(port=redis_server.port) as client:
         yield client
-
-
-class Waiting(threading.Thread):
-    """A thread in `get()`."""
-
-    def __init__(self, app: Celery, task_id: str, timeout: float = 30) -> None:
-        super().__init__(daemon=True)
-        self.outcome: Any = None
-        self._result, self._timeout = app.AsyncResult(task_id), timeout
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self.outcome = self._result.get(timeout=self._timeout)
-        except BaseException as exc:
-            self.outcome = exc
-
-    def end(self) -> Any:
-        self.join(40)
-        assert not self.is_alive()
-        return self.outcome
 
 
 def subscribed(client: Any, *task_ids: str) -> bool:
